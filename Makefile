@@ -1,0 +1,29 @@
+# `make run` judges the reference and the installed third-party mixers, trains on the lecture's games and writes
+# report/index.html; `make test` lints, type-checks and tests. Each sets up .venv by itself where it has to.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: run test lint clean
+
+run: $(READY)
+	$(BIN)/python examples/main_job.py
+
+test: lint
+	$(BIN)/pytest -q
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# torch first and alone: any later requirement then finds it installed and does not draw another build.
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("marlspec needs Python 3.11 or newer; run: make PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'torch>=2.11,<2.14'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,peers]'
+	touch $@
+
+clean:
+	rm -rf .venv report dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The games that the field argues with, exact and batched."""

@@ -1,0 +1,1 @@
+"""The judge: claims about algorithms, and verdicts on anyone's implementation."""

@@ -1,0 +1,1 @@
+"""Exact decision procedures and structural proofs."""

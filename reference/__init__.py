@@ -1,0 +1,1 @@
+"""The specification: every algorithm line by line as its pseudocode."""

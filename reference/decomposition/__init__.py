@@ -1,0 +1,1 @@
+"""Value decomposition for common-reward games."""

@@ -1,0 +1,1 @@
+"""What pseudocode takes for granted: networks, replay, exploration, the training loop."""

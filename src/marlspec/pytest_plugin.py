@@ -1,0 +1,1 @@
+"""The judge's options in pytest."""
