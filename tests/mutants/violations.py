@@ -243,7 +243,7 @@ def never_negative(spread: float = 0.0) -> Violation:
 
     def amount(factory: Factory) -> float:
         # Positive hidden units outweigh V(z) under almost every draw; their output weights are made small for it.
-        quiet = filled(w2_head__weight=0.0, w2_head__bias=0.01, w2_head__2__weight=0.0, w2_head__2__bias=0.01)
+        quiet = filled(w2_head__weight=0.0, w2_head__bias=0.001, w2_head__2__weight=0.0, w2_head__2__bias=0.001)
         return float(all(lowest(factory, seed, prepare) >= 0 for seed, prepare in (*REDRAWS, (5, quiet))))
 
     return Violation("free biases", amount)
@@ -316,11 +316,13 @@ def beats_the_greedy(
     return Violation("igm", amount)
 
 
-def regret_is_cheap(n_agents: int = 2, n_actions: int = 3, spread: float = 3.0) -> Violation:
+def regret_is_cheap(
+    n_agents: int = 2, n_actions: int = 3, spread: float = 3.0, prepare: Prepare | None = None
+) -> Violation:
     """A joint action costs less, against the greedy one, than `min_slope` times its regret."""
 
     def amount(factory: Factory) -> float:
-        function = build(factory, n_agents, n_actions, 2)
+        function = build(factory, n_agents, n_actions, 2, prepare=prepare)
         slope = getattr(function, "min_slope", 0.0)
         utilities = samples(64, n_agents, n_actions, spread=spread, seed=1)
         values = values_of_joint_actions(function, utilities, samples(64, 2, spread=3, seed=2))
