@@ -70,9 +70,7 @@ class MeanValue(VdnValue):
         return lambda utilities, state: utilities.mean(-1)
 
 
-@good(
-    "joint_value", "", "QPLEX (arXiv 2008.01062): values plus advantages of importance positive in state and actions."
-)
+@good("joint_value", "", "QPLEX (arXiv 2008.01062): values, plus advantages of positive importance.")
 class Qplex(nn.Module):
     floor = 0.0
 
@@ -148,7 +146,7 @@ class ActionsOfTheNeighbour(VdnValue):
 @bad(
     "joint_value",
     "vdn_value",
-    "The third agent's utility is read at the second's action.",
+    "The third agent reads the second one's action.",
     beats_the_greedy(n_agents=3),
 )
 class SecondsActionForTheThird(VdnValue):
@@ -182,7 +180,7 @@ class ThreeActionsAtMost(VdnValue):
 @bad(
     "joint_value",
     "vdn_value",
-    "Utilities of exactly zero are taken for forbidden actions.",
+    "Actions of utility zero are taken for forbidden.",
     beats_the_greedy(ties=True),
 )
 class ZeroMeansForbidden(VdnValue):
@@ -193,7 +191,7 @@ class ZeroMeansForbidden(VdnValue):
 @bad(
     "joint_value",
     "vdn_value",
-    "Every action but the first greedy one loses a margin, ties included.",
+    "Every action but the first greedy one loses a margin.",
     beats_the_greedy(ties=True),
 )
 class MarginAgainstTies(VdnValue):
@@ -204,7 +202,7 @@ class MarginAgainstTies(VdnValue):
 @bad(
     "joint_value",
     "vdn_value",
-    "An action that lies less than 0.1 below the best gains 0.2.",
+    "An action less than 0.1 below the best gains 0.2.",
     beats_the_greedy(rows=512),
 )
 class NearTiesPreferred(VdnValue):
@@ -241,7 +239,7 @@ class NegativeImportance(Qplex):
 
 
 @bad(
-    "joint_value", "qplex", "The importances lack the softplus and start near one.", beats_the_greedy(prepare=redrawn())
+    "joint_value", "qplex", "The importances lack the softplus, near one at first.", beats_the_greedy(prepare=redrawn())
 )
 class FreeImportance(Qplex):
     def importance(self, state: State, actions: Actions) -> Utilities:
@@ -291,7 +289,7 @@ class FreeResidual(LoweredByResidual):
 @bad(
     "joint_value",
     "lowered_by_residual",
-    "The residual scales with the regret and lacks the softplus.",
+    "The residual's factor lacks the softplus.",
     beats_the_greedy(prepare=redrawn()),
 )
 class ResidualOfAnySign(LoweredByResidual):
@@ -321,9 +319,10 @@ class AveragedOverActions(VdnValue):
 
 
 @bad("joint_value", "mean_value", "The declared slope is that of the sum.", regret_is_cheap())
-class MeanWithTheSlopeOfTheSum(VdnValue):
-    def make_mixer(self, n_agents: int, state_size: int) -> Mixer:
-        return lambda utilities, state: utilities.mean(-1)
+class MeanWithTheSlopeOfTheSum(MeanValue):
+    def __init__(self, n_agents: int, n_actions: int, state_size: int) -> None:
+        super().__init__(n_agents, n_actions, state_size)
+        self.min_slope = 1.0
 
 
 @bad(

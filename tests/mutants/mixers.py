@@ -11,14 +11,24 @@ from torch.nn import functional
 from .target import Collection, Mixer, State, Total, Utilities
 from .variants import (
     EMBED,
+    ClampedWeights,
+    CompressedUtilities,
+    DeepHypernetworks,
     DropoutHidden,
+    ExponentialWeights,
     LeakyHidden,
     NormalisedUtilities,
     NormalisedWeights,
+    OrderedWeights,
     Qmix,
     ReluHidden,
+    ShiftedEluWeights,
+    SigmoidWeights,
     SkipConnection,
+    SoftplusWeights,
     StaticWeights,
+    StraightThroughRounding,
+    TanhHidden,
     WeightedSum,
     two_layers,
 )
@@ -92,7 +102,7 @@ class AbsOfTotal(Qmix):
 
 
 @bad("mixer", "deep_hypernetworks", "The absolute value stands in the hypernetworks' hidden layer.", falls())
-class AbsInsideHypernetworks(Qmix):
+class AbsInsideHypernetworks(DeepHypernetworks):
     def head(self, outputs: int) -> nn.Module:
         return nn.Sequential(nn.Linear(self.state_size, EMBED), Abs(), nn.Linear(EMBED, outputs))
 
@@ -140,25 +150,25 @@ class NegativeAlphaHidden(Qmix):
 
 
 @bad("mixer", "leaky_hidden", "The leak has a negative slope.", falls())
-class NegativeSlopeHidden(Qmix):
+class NegativeSlopeHidden(LeakyHidden):
     def activation(self, x: Tensor) -> Tensor:
         return functional.leaky_relu(x, -0.1)
 
 
 @bad("mixer", "relu_hidden", "The activation is the absolute value.", falls())
-class AbsHidden(Qmix):
+class AbsHidden(ReluHidden):
     def activation(self, x: Tensor) -> Tensor:
         return x.abs()
 
 
 @bad("mixer", "relu_hidden", "The activation is the square.", falls())
-class SquareHidden(Qmix):
+class SquareHidden(ReluHidden):
     def activation(self, x: Tensor) -> Tensor:
         return x.square()
 
 
 @bad("mixer", "tanh_hidden", "The activation is a bell curve.", falls())
-class BellHidden(Qmix):
+class BellHidden(TanhHidden):
     def activation(self, x: Tensor) -> Tensor:
         return (-x.square()).exp()
 
@@ -172,7 +182,7 @@ class NegatedHidden(Qmix):
 @bad(
     "mixer", "relu_hidden", "The activation replaces what is below 0.5 by 1, so it jumps down at 0.5.", falls(step=0.3)
 )
-class ThresholdHidden(Qmix):
+class ThresholdHidden(ReluHidden):
     def activation(self, x: Tensor) -> Tensor:
         return functional.threshold(x, 0.5, 1.0)
 
@@ -403,6 +413,12 @@ class TwoAgentsAtMost(Qmix):
         return utilities * (torch.arange(self.n_agents) < 2)
 
 
+@bad("mixer", "weighted_sum", "Utilities are padded or cut to four agents.", unmoved_by(4, n_agents=5))
+class FourAgentsAtMost(WeightedSum):
+    def inputs(self, utilities: Utilities) -> Utilities:
+        return utilities * (torch.arange(utilities.shape[-1]) < 4)
+
+
 @bad("mixer", "vdn", "The sum starts at the second agent.", unmoved_by(0))
 def sum_from_the_second(n_agents: int, state_size: int) -> Mixer:
     return lambda utilities, state: utilities[:, 1:].sum(-1)
@@ -442,7 +458,7 @@ class DetachedCopySubtracted(WeightedSum):
     "The fractional part passes straight through instead of the integer.",
     falls(step=1.0),
 )
-class StraightThroughFraction(WeightedSum):
+class StraightThroughFraction(StraightThroughRounding):
     def inputs(self, utilities: Utilities) -> Utilities:
         return utilities + (utilities - utilities.floor() - utilities).detach()
 
@@ -461,6 +477,13 @@ class NegateButClaimIdentity(torch.autograd.Function):
     @staticmethod
     def backward(ctx: object, gradient: Tensor) -> Tensor:
         return gradient
+
+
+@bad("mixer", "weighted_sum", "The weight of whoever leads is halved, so Q_tot jumps where the lead changes.", falls())
+class LeaderCountsHalf(WeightedSum):
+    def forward(self, utilities: Utilities, state: State) -> Total:
+        leads = functional.one_hot(utilities.argmax(-1), utilities.shape[-1])
+        return super().forward(utilities, state) - (leads * self.weights(state) * utilities).sum(-1) / 2
 
 
 # Not finite
@@ -482,7 +505,7 @@ def mean_by_min_max_scaling(n_agents: int, state_size: int) -> Mixer:
 
 
 @bad("mixer", "compressed_utilities", "The compression is log(1 + q), without the sign.", not_finite((-2.0, 1.0)))
-class LogOfNegative(Qmix):
+class LogOfNegative(CompressedUtilities):
     def inputs(self, utilities: Utilities) -> Utilities:
         return utilities.log1p()
 
@@ -498,7 +521,7 @@ def overflowing_soft_maximum(n_agents: int, state_size: int) -> Mixer:
     "The exponent is neither scaled nor bounded, so large states overflow.",
     not_finite((1.0,), (10.0,), prepare=filled(w1_head__weight=100.0)),
 )
-class OverflowingWeights(Qmix):
+class OverflowingWeights(ExponentialWeights):
     def positive(self, raw: Tensor) -> Tensor:
         return raw.exp()
 
@@ -522,7 +545,14 @@ class NoFloorUnderWeights(NormalisedWeights):
 class WeightsOverTheirDeviation(WeightedSum):
     def weights(self, state: State) -> Tensor:
         weights = super().weights(state)
-        return weights / (weights.std(-1, keepdim=True) + 1e-3)
+        squares = (weights - weights.mean(-1, keepdim=True)).square().sum(-1, keepdim=True)
+        return weights / ((squares / (weights.shape[-1] - 1)).sqrt() + 1e-3)
+
+
+@bad("mixer", "qmix", "The state is divided by its norm: 0 / 0 at the zero state.", not_finite((1.0,), (0.0, 0.0)))
+class UnitNormState(Qmix):
+    def context(self, state: State) -> State:
+        return state / state.norm(dim=-1, keepdim=True)
 
 
 # Not the same answer twice
@@ -545,6 +575,13 @@ class NoisyUtilities(WeightedSum):
         return utilities + 0.01 * torch.rand_like(utilities)
 
 
+@bad("mixer", "weighted_sum", "One call in ten loses the bias.", changes_its_answer(calls=100))
+class BiasLostAtRandom(WeightedSum):
+    def forward(self, utilities: Utilities, state: State) -> Total:
+        total = super().forward(utilities, state)
+        return total - self.bias_head(state).squeeze(-1) if torch.rand(()) < 0.1 else total
+
+
 @bad("mixer", "weighted_sum", "A counter of calls scales the bias.", changes_its_answer())
 class CountsItsCalls(WeightedSum):
     calls = 0
@@ -561,7 +598,7 @@ def discounts_in_place(n_agents: int, state_size: int) -> Mixer:
 
 @bad(
     "mixer",
-    "normalised_state",
+    "qmix",
     "The state is centred on a running mean that each call moves.",
     changes_its_answer(other_rows=4),
 )
@@ -584,13 +621,13 @@ class RunningMeanOfStates(Qmix):
     "The softplus turns linear at -3, so weights may be negative.",
     falls(prepare=filled(w1_head__bias=-2.0)),
 )
-class EarlySoftplusWeights(Qmix):
+class EarlySoftplusWeights(SoftplusWeights):
     def positive(self, raw: Tensor) -> Tensor:
         return functional.softplus(raw, threshold=-3.0)
 
 
 @bad("mixer", "clamped_weights", "The clamp holds the weights below zero instead of above.", falls())
-class ClampedOnTheWrongSide(Qmix):
+class ClampedOnTheWrongSide(ClampedWeights):
     def w1(self, state: State) -> Tensor:
         return self.w1_head(state).view(-1, self.n_agents, EMBED).clamp(max=0)
 
@@ -601,7 +638,7 @@ class ClampedOnTheWrongSide(Qmix):
     "The clamp's lower bound is -0.05.",
     falls(prepare=filled(w1_head__bias=-9.0, w1_head__weight=0.0)),
 )
-class ClampedALittleTooLow(Qmix):
+class ClampedALittleTooLow(ClampedWeights):
     def positive(self, raw: Tensor) -> Tensor:
         return raw.clamp(min=-0.05)
 
@@ -612,7 +649,7 @@ class ClampedALittleTooLow(Qmix):
     "The shift is 0.9 instead of 1.",
     falls(prepare=filled(w1_head__bias=-9.0, w1_head__weight=0.0)),
 )
-class ShiftedEluTooLow(Qmix):
+class ShiftedEluTooLow(ShiftedEluWeights):
     def positive(self, raw: Tensor) -> Tensor:
         return functional.elu(raw) + 0.9
 
@@ -623,7 +660,7 @@ class ShiftedEluTooLow(Qmix):
     "A small constant is subtracted from the sigmoid to allow weights of zero.",
     falls(prepare=filled(w1_head__bias=-9.0, w1_head__weight=0.0)),
 )
-class SigmoidLessAConstant(Qmix):
+class SigmoidLessAConstant(SigmoidWeights):
     def positive(self, raw: Tensor) -> Tensor:
         return raw.sigmoid() - 0.02
 
@@ -650,6 +687,26 @@ class StartsAsASum(WeightedSum):
 
     def weights(self, state: State) -> Tensor:
         return self.weight_head(state)
+
+
+@bad(
+    "mixer",
+    "qmix",
+    "Hypernetworks made positive at initialisation read max(z, 0), and no abs follows.",
+    falls(prepare=redrawn()),
+)
+class PositiveHypernetworksAtInitialisation(Qmix):
+    def head(self, outputs: int) -> nn.Module:
+        head = super().head(outputs)
+        for parameter in head.parameters():
+            parameter.data.abs_()
+        return head
+
+    def positive(self, raw: Tensor) -> Tensor:
+        return raw
+
+    def context(self, state: State) -> State:
+        return state.relu()
 
 
 @bad("mixer", "leaky_hidden", "The leak is a learnt slope.", falls(prepare=filled(slope=-0.5)))
@@ -750,13 +807,13 @@ class ZeroStateMeansPadding(WeightedSum):
     "Rounded quarters are stored in 8 bits, which wrap round at 32.",
     falls_at((30.0, 0.0), 0, 5.0),
 )
-class WrappedInEightBits(WeightedSum):
+class WrappedInEightBits(StraightThroughRounding):
     def inputs(self, utilities: Utilities) -> Utilities:
         return (4 * utilities).round().long().to(torch.int8).to(utilities) / 4
 
 
 @bad("mixer", "straight_through_rounding", "Utilities are taken modulo 40.", falls_at((39.0, 0.0), 0, 2.0))
-class ModuloForty(WeightedSum):
+class ModuloForty(StraightThroughRounding):
     def inputs(self, utilities: Utilities) -> Utilities:
         return utilities.fmod(40.0)
 
@@ -767,7 +824,7 @@ class ModuloForty(WeightedSum):
     "Weights are gathered by the sorting order instead of the rank; for two agents they agree.",
     falls(step=0.2, state_size=2),
 )
-class OrderInsteadOfRank(WeightedSum):
+class OrderInsteadOfRank(OrderedWeights):
     def forward(self, utilities: Utilities, state: State) -> Total:
         weights = self.weights(state).gather(-1, utilities.argsort(-1))
         return (weights * utilities).sum(-1)
@@ -938,8 +995,8 @@ class AveragedState(Qmix):
 
 @bad(
     "qmix_mixer",
-    "normalised_state",
-    "The layer norm stands on the state itself, which erases a state of one entry.",
+    "qmix",
+    "A layer norm stands on the state itself, which erases a state of one entry.",
     state_unused(state_size=1),
 )
 class LayerNormOnRawState(Qmix):
@@ -953,22 +1010,23 @@ class LayerNormOnRawState(Qmix):
     "The hypernetworks read a shifted state behind an exhausted ReLU.",
     state_unused(),
 )
-class ExhaustedStateBranch(Qmix):
+class ExhaustedStateBranch(DeepHypernetworks):
     def context(self, state: State) -> State:
         return (state.tanh() - 1).relu()
 
 
-@bad("qmix_mixer", "qmix", "Weights and biases are plain parameters: only their own biases are left.", state_unused())
+@bad("qmix_mixer", "qmix", "A learnt vector stands for the state.", state_unused())
 class StaticQmix(Qmix):
+    def __init__(self, n_agents: int, state_size: int) -> None:
+        super().__init__(n_agents, state_size)
+        self.embedding = nn.Parameter(torch.randn(state_size))
+
     def context(self, state: State) -> State:
-        return state * 0
+        return self.embedding.expand_as(state)
 
 
 @bad("qmix_mixer", "relu_hidden", "V(z) is made positive as well.", never_negative(spread=5.0))
-class AbsOnValue(Qmix):
-    def activation(self, x: Tensor) -> Tensor:
-        return x.relu()
-
+class AbsOnValue(ReluHidden):
     def value(self, state: State) -> Total:
         return super().value(state).abs()
 
@@ -989,10 +1047,7 @@ class AbsOnEverything(Qmix):
 
 
 @bad("qmix_mixer", "relu_hidden", "V(z) ends in a ReLU.", never_negative(spread=5.0))
-class ReluOnValue(Qmix):
-    def activation(self, x: Tensor) -> Tensor:
-        return x.relu()
-
+class ReluOnValue(ReluHidden):
     def value(self, state: State) -> Total:
         return super().value(state).relu()
 

@@ -44,6 +44,10 @@ class Target:
     violation: Violation | None = None
 
 
+# The gaps between the words of a class name, as in NoAbsOnW1 and ChunksOf32.
+WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[a-z]{2})(?=[0-9])")
+
+
 class Collection:
     """Targets in the order of their definition; an instance decorates factories, which name their targets."""
 
@@ -54,7 +58,7 @@ class Collection:
         self, role: str, base: str, edit: str, violation: Violation | None = None
     ) -> Callable[[Factory], Factory]:
         def collect(factory: Factory) -> Factory:
-            name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", factory.__name__).lower()
+            name = WORDS.sub("_", factory.__name__).lower()
             self._targets.append(Target(name, role, factory, base, edit, violation))
             return factory
 

@@ -194,7 +194,7 @@ class NormalisedState(Qmix):
         super().__init__(n_agents, EMBED)
         self.embedding = nn.Sequential(nn.Linear(state_size, EMBED), nn.LayerNorm(EMBED))
 
-    def context(self, state: State) -> State:
+    def context(self, state: State) -> Tensor:  # [B, EMBED]
         return self.embedding(state)
 
 
