@@ -160,14 +160,14 @@ class NormalFormGame:
         Raises:
             InputError: the agents' rewards differ somewhere. They are never averaged.
         """
-        for a in self.joint_actions():
-            column = self.rewards(a)
-            if not np.all(column == column[0]):
-                rewards = ", ".join(format_number(value) for value in column)
-                raise InputError(
-                    f"{self.name} is not a common-reward game: joint action {self.label(a)} pays the agents {rewards}. "
-                    "Hand over a game in which all agents receive the same reward."
-                )
+        differs = np.any(self.payoffs != self.payoffs[0], axis=0)
+        if differs.any():
+            a = tuple(int(action) for action in np.argwhere(differs)[0])
+            rewards = ", ".join(format_number(value) for value in self.rewards(a))
+            raise InputError(
+                f"{self.name} is not a common-reward game: joint action {self.label(a)} pays the agents {rewards}. "
+                "Hand over a game in which all agents receive the same reward."
+            )
         table: NDArray[Any] = self.payoffs[0]
         return table
 
@@ -236,7 +236,9 @@ def number_array(values: object, what: str) -> NDArray[Any]:
         InputError: ragged or empty lists, an entry that is no finite number, floats mixed with Fractions.
     """
     if isinstance(values, np.ndarray):
-        values = values.tolist() if values.ndim else values.item()
+        if _is_sound(values):
+            return values.astype(np.float64 if values.dtype.kind == "f" else object)
+        values = values.tolist()
     shape = _first_shape(values, what)
     leaves = [_checked_number(leaf, place) for leaf, place in _walk(values, shape, what)]
     array = np.empty(len(leaves), dtype=object)
@@ -256,6 +258,15 @@ def format_number(value: object) -> str:
 def default_labels(count: int) -> tuple[str, ...]:
     """Return A, B, C, .. for up to 26 actions, else a1, a2, .."""
     return tuple(ALPHABET[:count]) if count <= len(ALPHABET) else tuple(f"a{k + 1}" for k in range(count))
+
+
+def _is_sound(array: NDArray[Any]) -> bool:
+    """Tell whether an array holds integers or finite floats alone; where not, a walk through it finds the fault."""
+    if array.ndim == 0 or array.size == 0:
+        return False
+    if array.dtype.kind == "f":
+        return bool(np.isfinite(array).all())
+    return array.dtype.kind in "iu" or (array.dtype == object and set(map(type, array.flat)) == {int})
 
 
 def _first_shape(values: object, what: str) -> tuple[int, ...]:

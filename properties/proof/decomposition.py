@@ -259,16 +259,18 @@ def _decide_order(question: Question, table: NDArray[Any], *allowed: set[int]) -
     for i in range(table.ndim):
         order, slices = _order(table, i), _slices(table, i)
         for low, high in pairwise(order):
-            signs = [_sign(difference) for difference in slices[high] - slices[low]]
+            signs = _signs(slices[high] - slices[low])
             if not any(set(signs) <= accepted for accepted in allowed):
                 return Decision(question, False, _crossing(table.shape, i, (low, high), signs))
         utilities.append(_ranks(order, slices))
-    values = {_levels(utilities, a): value for a, value in np.ndenumerate(table)}
+    profiles = product(*utilities)
+    values = dict(zip(profiles, table.flat, strict=True))
     return Decision(question, True, MonotoneMixing(tuple(utilities), tuple(sorted(values.items()))))
 
 
-def _sign(value: Exact) -> int:
-    return (value > 0) - (value < 0)
+def _signs(differences: NDArray[Any]) -> list[int]:
+    signs: list[int] = ((differences > 0).astype(int) - (differences < 0).astype(int)).tolist()
+    return signs
 
 
 def _ranks(order: tuple[int, ...], slices: NDArray[Any]) -> tuple[int, ...]:
@@ -379,7 +381,7 @@ def _crossing_signs(certificate: CrossingSlices, table: NDArray[Any]) -> set[int
     i, (x, y) = certificate.agent, certificate.actions
     if not all(_is_joint(_with(a, i, action), table) for a in certificate.profiles for action in (x, y)):
         return set()
-    return {_sign(table[_with(a, i, y)] - table[_with(a, i, x)]) for a in certificate.profiles}
+    return set(_signs(np.array([table[_with(a, i, y)] - table[_with(a, i, x)] for a in certificate.profiles])))
 
 
 def _check_not_monotone(certificate: CrossingSlices, table: NDArray[Any]) -> bool:
@@ -444,7 +446,7 @@ class _Speaker:
 
     def number(self, value: Exact) -> str:
         """Exact games in integers and fractions, others in the shortest decimal that means the same float."""
-        if self.game.exact or abs(value) > LARGEST_DECIMAL:
+        if self.game.exact or not -LARGEST_DECIMAL < value < LARGEST_DECIMAL:
             return str(value)
         return repr(float(value)).removesuffix(".0")
 
