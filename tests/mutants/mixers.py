@@ -1,7 +1,7 @@
 """Broken mixers: the judge must refute each of them.
 
 Each changes one thing of the good variant that its `base` names, and carries a violation that shows the promise to be
-broken. Names, families and sentences speak of the bug as its author would have met it.
+broken. Those under "wrong in a corner" and "positivity that does not hold for all parameters" pass a casual test.
 """
 
 import torch

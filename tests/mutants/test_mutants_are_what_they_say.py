@@ -1,7 +1,5 @@
 """Mutants break their promises, their bases and the other good variants keep them: all without the judge."""
 
-import itertools
-
 import pytest
 import torch
 
@@ -10,6 +8,7 @@ from .target import Target
 from .violations import (
     REDRAWS,
     beats_the_greedy,
+    build,
     call,
     changes_its_answer,
     falls,
@@ -40,12 +39,8 @@ MIXER_CHECKS = [
     falls(n_agents=5, state_size=1, rows=1),
     *(rows_meddle(prepare=prepare) for prepare in PREPARES),
     rows_meddle(n_agents=1, state_size=1, rows=34),
-    *(
-        not_finite((q, q, -q), (z, -z), rows=2, prepare=prepare)
-        for q in (0.0, 100.0)
-        for z in (0.0, 10.0)
-        for prepare in PREPARES
-    ),
+    *(not_finite((100.0, 100.0, -100.0), (10.0, -10.0), rows=2, prepare=prepare) for prepare in PREPARES),
+    not_finite((0.0, 0.0, 0.0), (0.0, 0.0)),
     not_finite((-100.0,), (10.0,)),
     changes_its_answer(),
     changes_its_answer(other_rows=4),
@@ -125,26 +120,18 @@ def test_mutants_break_the_promise_that_their_bases_keep(target: Target):
 
 
 @by_name(GOOD + BAD)
-def test_targets_take_any_sizes_and_types(target: Target, default_dtype):
-    for dtype, (n_agents, state_size, rows) in itertools.product(
-        (torch.float32, torch.float64), ((1, 1, 1), (2, 3, 1), (3, 1, 4), (5, 2, 33))
-    ):
-        default_dtype(dtype)
-        answer = answer_of_size(target, n_agents, state_size, rows)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_targets_take_any_sizes_and_types(target: Target, dtype: torch.dtype):
+    for n_agents, state_size, rows in ((1, 1, 1), (2, 3, 1), (3, 1, 4), (5, 2, 33)):
+        answer = answer_of_size(target, n_agents, state_size, rows, dtype)
         assert answer.shape == (rows,)
         assert answer.dtype == (torch.float32 if target.name in FLOAT32 else dtype)
 
 
-def answer_of_size(target: Target, n_agents: int, state_size: int, rows: int) -> torch.Tensor:
-    state = torch.randn(rows, state_size)
+def answer_of_size(target: Target, n_agents: int, state_size: int, rows: int, dtype: torch.dtype) -> torch.Tensor:
+    state = torch.randn(rows, state_size, dtype=dtype)
     if target.role != "joint_value":
-        return call(target.factory(n_agents, state_size), torch.randn(rows, n_agents), state)
-    utilities, actions = torch.randn(rows, n_agents, 4), torch.randint(4, (rows, n_agents))
-    return call(target.factory(n_agents, 4, state_size), utilities, actions, state)
-
-
-@pytest.fixture
-def default_dtype():
-    before = torch.get_default_dtype()
-    yield torch.set_default_dtype
-    torch.set_default_dtype(before)
+        utilities = torch.randn(rows, n_agents, dtype=dtype)
+        return call(build(target.factory, n_agents, state_size, dtype=dtype), utilities, state)
+    utilities, actions = torch.randn(rows, n_agents, 4, dtype=dtype), torch.randint(4, (rows, n_agents))
+    return call(build(target.factory, n_agents, 4, state_size, dtype=dtype), utilities, actions, state)

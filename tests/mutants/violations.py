@@ -26,9 +26,11 @@ def modules_of(function: Any) -> list[nn.Module]:
 
 
 @torch.no_grad()
-def build(factory: Factory, *sizes: int, seed: int = 0, prepare: Prepare | None = None) -> Any:
+def build(
+    factory: Factory, *sizes: int, seed: int = 0, prepare: Prepare | None = None, dtype: torch.dtype = torch.float64
+) -> Any:
     before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
+    torch.set_default_dtype(dtype)
     torch.manual_seed(seed)
     try:
         function = factory(*sizes)
@@ -111,7 +113,7 @@ def falls(
     step: float = 2.0,
     centre: float = 0.0,
     prepare: Prepare | None = None,
-    rows: int = 256,
+    rows: int = 128,
     seeds: int = 3,
     state_size: int = 2,
 ) -> Violation:
@@ -124,7 +126,7 @@ def falls(
         mixer = build(factory, n_agents, state_size, seed=seed, prepare=prepare)
         q, z = (
             centre + samples(rows, n_agents, spread=spread, seed=seed),
-            samples(rows, state_size, spread=3, seed=-seed),
+            samples(rows, state_size, spread=3.0, seed=-seed),
         )
         steps = samples(rows, 1, spread=step, seed=seed + 100).abs()
         unit = torch.eye(n_agents, dtype=q.dtype)
@@ -138,7 +140,7 @@ def rows_meddle(n_agents: int = 3, rows: int = 8, state_size: int = 2, prepare: 
 
     def amount(factory: Factory) -> float:
         mixer = build(factory, n_agents, state_size, prepare=prepare)
-        q, z = samples(rows, n_agents, spread=3, seed=1), samples(rows, state_size, spread=3, seed=2)
+        q, z = samples(rows, n_agents, spread=3.0, seed=1), samples(rows, state_size, spread=3.0, seed=2)
         together = call(mixer, q, z)
         alone = torch.cat([call(mixer, q[k : k + 1], z[k : k + 1]) for k in range(rows)])
         return largest((together - alone).abs())
@@ -164,8 +166,8 @@ def changes_its_answer(calls: int = 5, other_rows: int = 0) -> Violation:
 
     def amount(factory: Factory) -> float:
         mixer = build(factory, 3, 2)
-        q, z = samples(4, 3, spread=3, seed=1), samples(4, 2, spread=3, seed=2)
-        other = samples(other_rows, 3, spread=3, seed=3), samples(other_rows, 2, spread=3, seed=4)
+        q, z = samples(4, 3, spread=3.0, seed=1), samples(4, 2, spread=3.0, seed=2)
+        other = samples(other_rows, 3, spread=3.0, seed=3), samples(other_rows, 2, spread=3.0, seed=4)
         answers = []
         for _ in range(calls):
             with torch.no_grad():
@@ -181,9 +183,9 @@ def unmoved_by(agent: int, n_agents: int = 3) -> Violation:
     """No utility of this agent changes Q_tot, whatever the parameters: the amount is 1 or 0."""
 
     def moves(mixer: Mixer, seed: int) -> bool:
-        q, z = samples(64, n_agents, spread=3, seed=seed), samples(64, 2, spread=3, seed=seed + 1)
+        q, z = samples(64, n_agents, spread=3.0, seed=seed), samples(64, 2, spread=3.0, seed=seed + 1)
         moved = q.clone()
-        moved[:, agent] += samples(64, spread=3, seed=seed + 2)
+        moved[:, agent] += samples(64, spread=3.0, seed=seed + 2)
         return bool((call(mixer, q, z) - call(mixer, moved, z)).abs().max() > 1e-9)
 
     def amount(factory: Factory) -> float:
@@ -200,7 +202,7 @@ def not_the_sum(
 
     def amount(factory: Factory) -> float:
         mixer = build(factory, n_agents, 2, prepare=prepare)
-        q, z = centre + samples(64, n_agents, spread=spread, seed=1), samples(64, 2, spread=3, seed=2)
+        q, z = centre + samples(64, n_agents, spread=spread, seed=1), samples(64, 2, spread=3.0, seed=2)
         return largest((call(mixer, q, z) - q.sum(-1)).abs())
 
     return Violation("additive", amount)
@@ -220,8 +222,8 @@ def state_unused(state_size: int = 2) -> Violation:
     """No state changes Q_tot, whatever the parameters: the amount is 1 or 0."""
 
     def uses(mixer: Mixer, seed: int) -> bool:
-        q = samples(64, 3, spread=3, seed=seed)
-        first, second = (samples(64, state_size, spread=3, seed=seed + k) for k in (1, 2))
+        q = samples(64, 3, spread=3.0, seed=seed)
+        first, second = (samples(64, state_size, spread=3.0, seed=seed + k) for k in (1, 2))
         return bool((call(mixer, q, first) - call(mixer, q, second)).abs().max() > 1e-9)
 
     def amount(factory: Factory) -> float:
@@ -236,7 +238,7 @@ def never_negative(spread: float = 0.0) -> Violation:
 
     def lowest(factory: Factory, seed: int, prepare: Prepare | None) -> float:
         mixer = build(factory, 3, 2, seed=seed, prepare=prepare)
-        q, z = samples(256, 3, spread=spread, seed=seed), samples(256, 2, spread=3, seed=seed + 1)
+        q, z = samples(256, 3, spread=spread, seed=seed), samples(256, 2, spread=3.0, seed=seed + 1)
         return float(call(mixer, q, z).min())
 
     def amount(factory: Factory) -> float:
@@ -252,8 +254,8 @@ def straight_above_zero() -> Violation:
 
     def bend(factory: Factory, seed: int, prepare: Prepare | None) -> float:
         mixer = build(factory, 3, 2, seed=seed, prepare=prepare)
-        one, two = (samples(256, 3, spread=3, seed=seed + k).abs() for k in (0, 1))
-        z = samples(256, 2, spread=3, seed=seed + 2)
+        one, two = (samples(256, 3, spread=3.0, seed=seed + k).abs() for k in (0, 1))
+        z = samples(256, 2, spread=3.0, seed=seed + 2)
         middle = call(mixer, (one + two) / 2, z)
         return float((call(mixer, one, z) + call(mixer, two, z) - 2 * middle).abs().max())
 
@@ -306,7 +308,7 @@ def beats_the_greedy(
         utilities = samples(rows, n_agents, n_actions, spread=spread, seed=1)
         if ties:
             utilities = utilities.round()
-        z = row(state, rows) if state else samples(rows, state_size, spread=3, seed=2)
+        z = row(state, rows) if state else samples(rows, state_size, spread=3.0, seed=2)
         values = values_of_joint_actions(function, utilities, z)
         greedy = values.masked_fill(regrets(utilities) > 0, math.inf).min(0).values
         return largest(values.max(0).values - greedy)
@@ -323,7 +325,7 @@ def regret_is_cheap(
         function = build(factory, n_agents, n_actions, 2, prepare=prepare)
         slope = getattr(function, "min_slope", 0.0)
         utilities = samples(64, n_agents, n_actions, spread=spread, seed=1)
-        values = values_of_joint_actions(function, utilities, samples(64, 2, spread=3, seed=2))
+        values = values_of_joint_actions(function, utilities, samples(64, 2, spread=3.0, seed=2))
         regret = regrets(utilities)
         greedy = values.masked_fill(regret > 0, math.inf).min(0).values
         return largest(slope * regret - (greedy - values))
@@ -370,5 +372,5 @@ def joint_not_finite(n_actions: int, equal: float, n_agents: int = 2) -> Violati
 
 def joint_inputs(n_agents: int, n_actions: int) -> tuple[Tensor, Tensor, Tensor]:
     actions = torch.randint(n_actions, (8, n_agents), generator=torch.Generator().manual_seed(3))
-    utilities = samples(8, n_agents, n_actions, spread=3, seed=1)
-    return utilities, actions, samples(8, 2, spread=3, seed=2)
+    utilities = samples(8, n_agents, n_actions, spread=3.0, seed=1)
+    return utilities, actions, samples(8, 2, spread=3.0, seed=2)
