@@ -1,0 +1,71 @@
+"""Hyperparameters of the deep algorithms: each with its default, its meaning and where the default comes from."""
+
+from dataclasses import dataclass
+
+from marlspec.errors import InputError
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of a deep value-based learner; the defaults are the book's for its matrix games.
+
+    Raises:
+        InputError: a value outside its range.
+    """
+
+    steps: int = 20_000
+    """Time steps; each steps all parallel copies once and makes one update (book, figures 9.10-9.15)."""
+    seeds: int = 1
+    """Independent runs trained at once, as one more batch axis (own choice)."""
+    seed: int = 0
+    """Seed of the random numbers (own choice)."""
+    device: str = "cpu"
+    """Where everything lives: cpu, cuda, cuda:1 (own choice)."""
+    copies: int = 1
+    """Parallel copies K of the game for each seed (own choice: the listing plays one game)."""
+    gamma: float = 0.99
+    """Discount in [0, 1] (QMIX paper); it plays no part in a matrix game."""
+    learning_rate: float = 3e-4
+    """Adam's step size (book, figures 9.10-9.15)."""
+    batch_size: int = 128
+    """Mini-batch size B (book, figures 9.10-9.15)."""
+    capacity: int = 20_000
+    """Transitions kept by each seed's replay buffer (own choice: a whole run of one copy)."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of the utility networks' hidden layers, with ReLU (book, figures 9.10-9.15)."""
+    target_interval: int = 200
+    """Updates from one copy of the target networks to the next (book, figures 9.10-9.15)."""
+    epsilon_start: float = 1.0
+    """Probability of a random action at the first time step; 1 is the uniform policy (book, figures 9.10-9.15)."""
+    epsilon_end: float = 1.0
+    """Probability of a random action from epsilon_steps on (book, figures 9.10-9.15)."""
+    epsilon_steps: int = 0
+    """Time steps over which epsilon moves linearly from start to end; 0: epsilon_end throughout (own choice)."""
+
+    def __post_init__(self) -> None:
+        positive = ("seeds", "copies", "batch_size", "target_interval")
+        for name in positive:
+            self._require(name, getattr(self, name) >= 1, "a positive integer")
+        for name in ("steps", "epsilon_steps"):
+            self._require(name, getattr(self, name) >= 0, "an integer, 0 or more")
+        for name in ("gamma", "epsilon_start", "epsilon_end"):
+            self._require(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
+        self._require("learning_rate", 0 < self.learning_rate < float("inf"), "positive and finite")
+        self._require("hidden", all(width >= 1 for width in self.hidden), "positive widths")
+        self._require("capacity", self.capacity >= self.copies, f"at least copies = {self.copies}")
+
+    def _require(self, name: str, holds: bool, demand: str) -> None:
+        if not holds:
+            raise InputError(f"{name} is {getattr(self, name)!r}: it must be {demand}")
+
+
+@dataclass(frozen=True)
+class QMIXConfig(Config):
+    """Settings of QMIX: those of every deep value-based learner, and the mixing network's width."""
+
+    embed: int = 32
+    """Units of the mixing network's hidden layer (QMIX paper)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("embed", self.embed >= 1, "a positive integer")

@@ -1,0 +1,170 @@
+"""What every deep value-based learner is made of: the parallel games, the clock, and saving and resuming."""
+
+import copy
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from marlspec.errors import InputError
+from marlspec.games.batched import BatchedGame
+from marlspec.reference.parts.config import Config
+from marlspec.reference.parts.networks import UtilityNetworks
+from marlspec.reference.parts.randomness import default_generator
+from marlspec.reference.parts.replay import ReplayBuffer
+from marlspec.reference.parts.schedules import Schedule, constant, linear
+
+
+class Learner(nn.Module, ABC):
+    """An algorithm in training: initialisation lines in __init__, one pass of the main loop's body in step().
+
+    S independent runs ("seeds") are one more leading batch axis of everything: each has its own parameters, its own
+    copies of the game and its own replay buffer. A loss is a mean over the mini-batch for each seed; their sum goes
+    backward, and since no two seeds share a parameter every seed gets the gradient of its own loss alone.
+
+    An agent's history is its last observation: exact wherever that observation tells all that the past tells about
+    the future, as in matrix and staged games.
+
+    Random numbers come from the default generator of the device. step() never waits for the device.
+
+    The state_dict holds all that the future depends on: networks, target networks, optimiser, replay buffer, game
+    state, counters and the random state. Loading it into a new learner with the same game and config and going on gives
+    the same bits as not stopping. It also sets the default generator, unless the learner is parked.
+
+    Attributes:
+        t: time steps so far.
+        updates: parameter updates so far.
+        parked: the learner's random state while a training loop (training.py) is not running it; None while the
+            default generator itself holds it.
+    """
+
+    config_type: ClassVar[type[Config]] = Config
+    theta: UtilityNetworks
+    optimiser: torch.optim.Optimizer
+    replay: ReplayBuffer[Any]
+
+    def __init__(self, game: BatchedGame[Any], config: Config) -> None:
+        """Start S times K fresh copies of the game.
+
+        Raises:
+            InputError: the device does not exist here.
+        """
+        super().__init__()
+        self.game = game
+        self.config = config
+        self.device = usable_device(config.device)
+        self.game_state = game.reset(config.seeds * config.copies)
+        self.t = self.updates = 0
+        self.epsilon = epsilon_schedule(config)
+        self.parked: Tensor | None = None
+
+    @abstractmethod
+    def step(self) -> None:
+        """Make one time step of every copy and one update."""
+
+    @abstractmethod
+    def learn(self, batch: Any) -> Float[Tensor, " seeds"]:
+        """Make one update on a batch [seeds, B, ..] and return each seed's loss."""
+
+    @abstractmethod
+    def value(self, batch: Any) -> Float[Tensor, "seeds B"]:
+        """Return Q_tot of the batch's histories and joint actions."""
+
+    def history(self, state: Any) -> Float[Tensor, "seeds K n h"]:
+        """Return the agents' histories in a game state of S * K copies: the last observations."""
+        return self._per_seed(self.game.observe(state))
+
+    def centralized(self, state: Any) -> Float[Tensor, "seeds K z"]:
+        """Return the centralised information in a game state of S * K copies."""
+        return self._per_seed(self.game.centralized(state))
+
+    def available(self, state: Any) -> Bool[Tensor, "seeds K n A"]:
+        """Return which actions are available in a game state of S * K copies."""
+        return self._per_seed(self.game.available(state))
+
+    def apply_actions(
+        self, action: Int[Tensor, "seeds K n"]
+    ) -> tuple[Any, Float[Tensor, "seeds K n"], Bool[Tensor, "seeds K"]]:
+        """Play one joint action in every copy, and start finished copies afresh.
+
+        Returns:
+            The game state that the actions led to, from before the restart; the rewards; and which copies terminated.
+            A truncated copy starts afresh as well but is not terminated: its target bootstraps.
+        """
+        following, rewards, terminated, truncated = self.game.step(self.game_state, action.flatten(0, 1))
+        fresh = self.game.reset(self.config.seeds * self.config.copies)
+        self.game_state = _select(terminated | truncated, fresh, following)
+        return following, self._per_seed(rewards), self._per_seed(terminated)
+
+    def _per_seed(self, value: Tensor) -> Tensor:
+        return value.reshape(self.config.seeds, -1, *value.shape[1:])
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return copies of what nn.Module does not save by itself: optimiser, game state, counters, random state."""
+        return {
+            "optimiser": copy.deepcopy(self.optimiser.state_dict()),
+            "game_state": tuple(value.clone() for value in self.game_state),
+            "t": self.t,
+            "updates": self.updates,
+            "random_state": default_generator(self.device).get_state() if self.parked is None else self.parked,
+        }
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take up a saved get_extra_state.
+
+        Raises:
+            InputError: it was saved on another kind of device, whose random numbers cannot be continued on this one.
+        """
+        generator = default_generator(self.device)
+        if state["random_state"].shape != generator.get_state().shape:
+            raise InputError(f"the state was saved on another kind of device than {self.device}: resume on that kind")
+        self.optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))
+        self.game_state = type(self.game_state)(*(value.to(self.device, copy=True) for value in state["game_state"]))
+        self.t, self.updates = state["t"], state["updates"]
+        if self.parked is None:
+            generator.set_state(state["random_state"])
+        else:
+            self.parked = state["random_state"]
+
+
+def require_common_reward(game: BatchedGame[Any], algorithm: str) -> None:
+    """Refuse a game whose agents' rewards differ: value decomposition is defined for a shared reward.
+
+    Raises:
+        InputError: the game is not a common-reward game.
+    """
+    if not game.common_reward:
+        raise InputError(
+            f"{algorithm} needs a common-reward game, and the agents' rewards differ in {game.name}: "
+            "choose a common-reward game (marlspec list names them); rewards are never averaged"
+        )
+
+
+def usable_device(name: str) -> torch.device:
+    """Return the device of that name.
+
+    Raises:
+        InputError: no such device on this machine.
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"no device {name!r} here ({str(error).splitlines()[0]}): write cpu or cuda") from error
+    return device
+
+
+def epsilon_schedule(config: Config) -> Schedule:
+    """Return the probability of a random action as a function of the time step."""
+    if config.epsilon_steps == 0:
+        return constant(config.epsilon_end)
+    return linear(config.epsilon_start, config.epsilon_end, config.epsilon_steps)
+
+
+def _select(finished: Bool[Tensor, " K"], fresh: Any, following: Any) -> Any:
+    """Return the fresh state where a copy has finished, else the following one; field by field."""
+    pairs = zip(fresh, following, strict=True)
+    fields = (torch.where(finished.view(-1, *[1] * (new.dim() - 1)), new, old) for new, old in pairs)
+    return type(following)(*fields)
