@@ -603,6 +603,8 @@ def discounts_in_place(n_agents: int, state_size: int) -> Mixer:
     changes_its_answer(other_rows=4),
 )
 class RunningMeanOfStates(Qmix):
+    mean: Tensor
+
     def __init__(self, n_agents: int, state_size: int) -> None:
         super().__init__(n_agents, state_size)
         self.register_buffer("mean", torch.zeros(state_size))
@@ -822,7 +824,7 @@ class ModuloForty(StraightThroughRounding):
     "mixer",
     "ordered_weights",
     "Weights are gathered by the sorting order instead of the rank; for two agents they agree.",
-    falls(step=0.2, state_size=2),
+    falls(step=0.2),
 )
 class OrderInsteadOfRank(OrderedWeights):
     def forward(self, utilities: Utilities, state: State) -> Total:

@@ -89,14 +89,13 @@ def falls_at(
     state: Sequence[float] = (0.0,),
     rows: int = 1,
     look_at: int = 0,
-    seed: int = 0,
     prepare: Prepare | None = None,
     calls_before: int = 0,
 ) -> Violation:
     """Raising one agent's utility lowers Q_tot: row `look_at` of a batch of equal rows, after some calls."""
 
     def amount(factory: Factory) -> float:
-        mixer = build(factory, len(utilities), len(state), seed=seed, prepare=prepare)
+        mixer = build(factory, len(utilities), len(state), prepare=prepare)
         q, z = row(utilities, rows), row(state, rows)
         raised = q.clone()
         raised[:, agent] += by
@@ -111,7 +110,6 @@ def falls(
     n_agents: int = 3,
     spread: float = 3.0,
     step: float = 2.0,
-    centre: float = 0.0,
     prepare: Prepare | None = None,
     rows: int = 128,
     seeds: int = 3,
@@ -124,10 +122,8 @@ def falls(
 
     def fall(factory: Factory, seed: int) -> float:
         mixer = build(factory, n_agents, state_size, seed=seed, prepare=prepare)
-        q, z = (
-            centre + samples(rows, n_agents, spread=spread, seed=seed),
-            samples(rows, state_size, spread=3.0, seed=-seed),
-        )
+        q = samples(rows, n_agents, spread=spread, seed=seed)
+        z = samples(rows, state_size, spread=3.0, seed=seed + 50)
         steps = samples(rows, 1, spread=step, seed=seed + 100).abs()
         unit = torch.eye(n_agents, dtype=q.dtype)
         return max(largest(call(mixer, q, z) - call(mixer, q + steps * e, z)) for e in unit)
