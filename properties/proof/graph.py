@@ -1,7 +1,8 @@
 """A target as a graph of torch operators: what the structural and the interval proofs read.
 
 `trace` exports the target for one shape of input. The export runs the target's own Python once on symbolic tensors, so
-that the graph shows the control path of that shape and of that mode alone; whatever resists the export raises `Unknown`.
+that the graph shows the control path of that shape and of that mode alone; whatever resists the export raises
+`Unknown`.
 """
 
 import contextlib
@@ -10,9 +11,11 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import getitem
 from typing import Any
 
 import torch
+from torch._ops import OpOverload
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
 
@@ -58,7 +61,9 @@ def trace(function: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> Graph
     module = _Module(function).train(_in_training(function))
     try:
         with _quiet():
-            program = torch.export.export(module, inputs).run_decompositions({})
+            program = torch.export.export(module, inputs)
+            if not _is_plain(program):
+                program = program.run_decompositions({})
     except Exception as error:
         raise Unknown(f"torch.export could not trace the target: {_first_line(error)}") from error
     for spec in program.graph_signature.output_specs:
@@ -96,6 +101,12 @@ def location(node: Node) -> str:
     code = lines[-1] if lines else ""
     known = code and code != "return self.function(*inputs)"
     return f"{node.target}" + (f" in `{code}`" if known else "")
+
+
+def _is_plain(program: torch.export.ExportedProgram) -> bool:
+    """Whether the graph holds functional operators only; in-place writes and nested graphs are first rewritten."""
+    targets = [node.target for node in program.graph.nodes if node.op == "call_function" and node.target is not getitem]
+    return all(isinstance(target, OpOverload) and not target._schema.is_mutable for target in targets)
 
 
 def _tensor(program: torch.export.ExportedProgram, target: str) -> torch.Tensor:

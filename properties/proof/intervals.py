@@ -1,9 +1,10 @@
 """Bounds on a mixer's slopes over a box of inputs: interval arithmetic on values and on derivatives.
 
-Each value of the traced graph carries bounds [low, high] and, where it depends on the utilities, bounds on its derivative by
-each utility (forward mode, one leading axis per utility). The box may be unbounded: infinity is a bound like any other, and
-0 times infinity counts as 0, since the zero is exact. Only continuous, piecewise differentiable operators are allowed on
-values that depend on the utilities, so that the mean value theorem turns slope bounds into bounds on differences:
+Each value of the traced graph carries bounds [low, high] and, where it depends on the utilities, bounds on its
+derivative by each utility (forward mode, one leading axis per utility). The box may be unbounded: infinity is a bound
+like any other, and 0 times infinity counts as 0, since the zero is exact. Only continuous, piecewise differentiable
+operators are allowed on values that depend on the utilities, so that the mean value theorem turns slope bounds into
+bounds on differences:
 
     Q_tot(q + d) - Q_tot(q) >= sum_i slope_low_i d_i      for d >= 0.
 
@@ -173,7 +174,13 @@ def _move(node: Node, args: list[Any], kwargs: dict[str, Any]) -> Any:
     def one(index: int, which: str) -> Any:
         def slope(value: Interval) -> Tensor:
             found = getattr(value, which)
-            return found[index] if found is not None else torch.zeros_like(value.low) if value.low.dtype.is_floating_point else value.low
+            return (
+                found[index]
+                if found is not None
+                else torch.zeros_like(value.low)
+                if value.low.dtype.is_floating_point
+                else value.low
+            )
 
         return _call(node, args, kwargs, slope)
 
@@ -356,7 +363,9 @@ def _addmm(bias: Any, first: Interval, second: Interval, *, beta: Any = 1, alpha
     return _add(_mul(_matmul(first, second), alpha), _mul(bias, beta))
 
 
-def _rising(function: Callable[[Tensor], Tensor], derivative: Callable[[Tensor, Tensor], Bounds]) -> Callable[..., Interval]:
+def _rising(
+    function: Callable[[Tensor], Tensor], derivative: Callable[[Tensor, Tensor], Bounds]
+) -> Callable[..., Interval]:
     """An elementwise, non-decreasing function with bounds on its derivative over [low, high]."""
 
     def rule(value: Any, **_: Any) -> Interval:
@@ -437,10 +446,38 @@ def _softplus(value: Any, beta: Any = 1.0, threshold: Any = 20.0) -> Interval:
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _CATS = ("aten.cat.default", "aten.stack.default")
 SHAPES = frozenset(
-    "view.default reshape.default _unsafe_view.default expand.default permute.default t.default transpose.int squeeze.default "
-    "squeeze.dim unsqueeze.default select.int slice.Tensor clone.default contiguous.default alias.default detach.default "
-    "_to_copy.default to.dtype flip.default repeat.default flatten.using_ints index.Tensor index_select.default "
-    "split.Tensor split_with_sizes.default chunk.default unbind.int cat.default stack.default lift_fresh_copy.default".split()
+    [
+        "view.default",
+        "reshape.default",
+        "_unsafe_view.default",
+        "expand.default",
+        "permute.default",
+        "t.default",
+        "transpose.int",
+        "squeeze.default",
+        "squeeze.dim",
+        "unsqueeze.default",
+        "select.int",
+        "slice.Tensor",
+        "clone.default",
+        "contiguous.default",
+        "alias.default",
+        "detach.default",
+        "_to_copy.default",
+        "to.dtype",
+        "flip.default",
+        "repeat.default",
+        "flatten.using_ints",
+        "index.Tensor",
+        "index_select.default",
+        "split.Tensor",
+        "split_with_sizes.default",
+        "chunk.default",
+        "unbind.int",
+        "cat.default",
+        "stack.default",
+        "lift_fresh_copy.default",
+    ]
 )
 RULES: dict[str, Callable[..., Any]] = {
     "add.Tensor": _add,

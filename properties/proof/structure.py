@@ -1,17 +1,20 @@
 """A structural proof that a mixer is monotone: no number of its parameters is looked at.
 
-Abstract interpretation of the traced graph. Each tensor is described by two facts that hold for every one of its elements:
+Abstract interpretation of the traced graph. Each tensor is described by two facts that hold for every one of its
+elements:
 
 - `change`: whether it may rise and whether it may fall when any utility rises (neither: it ignores the utilities);
 - `signs`: which of negative, zero and positive it may be.
 
-A product a b, for instance, changes by (delta a) b' + a (delta b), so its direction follows from the directions and signs of
-its factors; |x| is non-negative whatever x is; ELU keeps the direction if alpha >= 0. If the output may only rise, Q_tot is
-non-decreasing in every utility for every state and, since parameters enter as "may have any sign", for every parameter.
+A product a b, for instance, changes by (delta a) b' + a (delta b), so its direction follows from the directions and
+signs of its factors; |x| is non-negative whatever x is; ELU keeps the direction if alpha >= 0. If the output may only
+rise, Q_tot is non-decreasing in every utility for every state and, since parameters enter as "may have any sign", for
+every parameter.
 
-Operators stand on an allow-list. Any other one is harmless on tensors that ignore the utilities (its result ignores them,
-too, and may have any sign); on tensors that depend on them it ends the attempt with `Unknown`. The proof is about real
-numbers (rounding aside), about the traced shape, and about the control path and mode that the trace went through.
+Operators stand on an allow-list. Any other one is harmless on tensors that ignore the utilities (its result ignores
+them, too, and may have any sign); on tensors that depend on them it ends the attempt with `Unknown`. The proof is
+about real numbers (rounding aside), about the traced shape, and about the control path and mode that the trace went
+through.
 """
 
 from collections.abc import Callable, Mapping
@@ -68,7 +71,7 @@ def prove_monotone(graph: Graph, constants: Mapping[str, torch.Tensor] | None = 
     Raises:
         Unknown: the output may fall, or an operator is not on the allow-list; the message says where.
     """
-    facts: dict[str, Any] = {name: ANY_CONSTANT for name in (*graph.inputs, *graph.constants)}
+    facts: dict[str, Any] = dict.fromkeys((*graph.inputs, *graph.constants), ANY_CONSTANT)
     facts[graph.inputs[0]] = Fact(Change.RISE, Signs.ANY)
     for name, value in (constants or {}).items():
         facts[name] = Fact(Change.NONE, _signs_of(value))
@@ -98,7 +101,7 @@ def _apply(node: Node, facts: dict[str, Any]) -> Any:
     if rule is not None:
         try:
             return rule(*args, **kwargs)
-        except (_Unsupported, TypeError) as error:
+        except (_UnsupportedError, TypeError) as error:
             if varies:
                 raise Unknown(f"{location(node)}: {error}") from None
     elif varies:
@@ -107,7 +110,7 @@ def _apply(node: Node, facts: dict[str, Any]) -> Any:
     return tuple(ANY_CONSTANT for _ in value) if isinstance(value, (tuple, list)) else ANY_CONSTANT
 
 
-class _Unsupported(Exception):
+class _UnsupportedError(Exception):
     """A rule does not cover these arguments."""
 
 
@@ -156,12 +159,12 @@ def _fact(value: Any) -> Fact:
         return value
     if isinstance(value, (bool, int, float)):
         return Fact(Change.NONE, _sign_of(float(value)))
-    raise _Unsupported(f"argument {value!r} is neither a tensor nor a number")
+    raise _UnsupportedError(f"argument {value!r} is neither a tensor nor a number")
 
 
 def _sign_of(number: float) -> Signs:
     if number != number:
-        raise _Unsupported("a literal is NaN")
+        raise _UnsupportedError("a literal is NaN")
     return Signs.POSITIVE if number > 0 else Signs.NEGATIVE if number < 0 else Signs.ZERO
 
 
@@ -258,7 +261,7 @@ Rule = Callable[..., Any]
 def _same(value: Any, *_: Any, **__: Any) -> Fact:
     """Elements are moved, repeated or copied; indices and sizes may not depend on the utilities."""
     if any(fact.change for fact in _facts_in([*_, *__.values()])):
-        raise _Unsupported("the elements taken depend on the utilities")
+        raise _UnsupportedError("the elements taken depend on the utilities")
     return _fact(value)
 
 
@@ -289,7 +292,7 @@ def _mul(first: Any, second: Any) -> Fact:
 def _div(first: Any, second: Any) -> Fact:
     divisor = _fact(second)
     if divisor.change or divisor.signs not in (Signs.POSITIVE, Signs.NEGATIVE):
-        raise _Unsupported("the divisor is not known to be of one sign and free of the utilities")
+        raise _UnsupportedError("the divisor is not known to be of one sign and free of the utilities")
     return _product(first, divisor)
 
 
@@ -333,7 +336,7 @@ def _abs(value: Any) -> Fact:
 
 
 def _square(value: Any) -> Fact:
-    """x x for one and the same x: unlike a product of two tensors of any sign, never negative."""
+    """X x for one and the same x: unlike a product of two tensors of any sign, never negative."""
     return Fact(_product(value, value).change, _abs(value).signs)
 
 
@@ -345,13 +348,13 @@ def _pow(value: Any, exponent: Any) -> Fact:
         return fact
     if isinstance(exponent, (int, float)) and exponent > 0 and float(exponent).is_integer():
         return _square(value) if exponent % 2 == 0 else fact
-    raise _Unsupported("the power is not a positive constant, or its base may be negative")
+    raise _UnsupportedError("the power is not a positive constant, or its base may be negative")
 
 
 def _sqrt(value: Any) -> Fact:
     fact = _fact(value)
     if Signs.NEGATIVE in fact.signs:
-        raise _Unsupported("the root's argument may be negative")
+        raise _UnsupportedError("the root's argument may be negative")
     return fact
 
 
@@ -366,9 +369,9 @@ def _positive(value: Any) -> Fact:
 
 def _softplus(value: Any, beta: Any = 1.0, threshold: Any = 20.0) -> Fact:
     if not (isinstance(beta, (int, float)) and beta > 0):
-        raise _Unsupported("softplus with beta <= 0 falls")
+        raise _UnsupportedError("softplus with beta <= 0 falls")
     if not (isinstance(threshold, (int, float)) and threshold >= 20):
-        raise _Unsupported("softplus with a threshold below 20 has a visible step down at it")
+        raise _UnsupportedError("softplus with a threshold below 20 has a visible step down at it")
     return _positive(value)
 
 
@@ -397,28 +400,28 @@ def _ceil(value: Any) -> Fact:
 
 def _elu(value: Any, alpha: Any = 1.0, scale: Any = 1.0, input_scale: Any = 1.0) -> Fact:
     if not all(isinstance(number, (int, float)) and number >= 0 for number in (alpha, scale, input_scale)):
-        raise _Unsupported("ELU with a negative alpha or scale falls somewhere")
+        raise _UnsupportedError("ELU with a negative alpha or scale falls somewhere")
     fact = _fact(value)
     return Fact(fact.change, fact.signs | Signs.ZERO)
 
 
 def _celu(value: Any, alpha: Any = 1.0) -> Fact:
     if not (isinstance(alpha, (int, float)) and alpha > 0):
-        raise _Unsupported("CELU needs alpha > 0")
+        raise _UnsupportedError("CELU needs alpha > 0")
     return _fact(value)
 
 
 def _prelu(value: Any, slopes: Any) -> Fact:
     slope = _fact(slopes)
     if slope.change or Signs.NEGATIVE in slope.signs:
-        raise _Unsupported("a slope of PReLU may be negative")
+        raise _UnsupportedError("a slope of PReLU may be negative")
     fact = _fact(value)
     return Fact(fact.change, fact.signs | Signs.ZERO)
 
 
 def _leaky_relu(value: Any, negative_slope: Any = 0.01) -> Fact:
     if not (isinstance(negative_slope, (int, float)) and negative_slope >= 0):
-        raise _Unsupported("leaky ReLU with a negative slope falls")
+        raise _UnsupportedError("leaky ReLU with a negative slope falls")
     fact = _fact(value)
     return Fact(fact.change, fact.signs | Signs.ZERO)
 
@@ -455,13 +458,13 @@ def _hardtanh(value: Any, minimum: Any = -1.0, maximum: Any = 1.0) -> Fact:
 
 def _softmax(value: Any, *_: Any, **__: Any) -> Fact:
     if _fact(value).change:
-        raise _Unsupported("softmax over the utilities is not monotone")
+        raise _UnsupportedError("softmax over the utilities is not monotone")
     return Fact(Change.NONE, Signs.POSITIVE)
 
 
 def _where(condition: Any, first: Any, second: Any) -> Fact:
     if _fact(condition).change:
-        raise _Unsupported("the branch taken depends on the utilities")
+        raise _UnsupportedError("the branch taken depends on the utilities")
     return _join(first, second)
 
 
@@ -487,7 +490,7 @@ def _copied(_target: Any, source: Any, *_: Any, **__: Any) -> Fact:
 
 def _dropout(value: Any, probability: Any = 0.5, training: Any = True) -> Fact:
     if training and probability != 0:
-        raise _Unsupported("dropout is active: hand the module over in eval mode")
+        raise _UnsupportedError("dropout is active: hand the module over in eval mode")
     return _fact(value)
 
 
@@ -498,29 +501,39 @@ def _native_dropout(value: Any, probability: Any, training: Any) -> Any:
 MOVES = (
     "view.default reshape.default _unsafe_view.default expand.default expand_as.default permute.default t.default "
     "transpose.int squeeze.default squeeze.dim squeeze.dims unsqueeze.default select.int slice.Tensor narrow.default "
-    "index_select.default index.Tensor gather.default take_along_dim.default clone.default contiguous.default alias.default "
-    "detach.default detach_.default lift_fresh_copy.default _to_copy.default to.dtype to.device to.dtype_layout flip.default "
+    "index_select.default index.Tensor gather.default take_along_dim.default clone.default contiguous.default "
+    "alias.default detach.default detach_.default lift_fresh_copy.default _to_copy.default to.dtype to.device "
+    "to.dtype_layout flip.default "
     "roll.default repeat.default tile.default flatten.using_ints unflatten.int movedim.int swapaxes.default "
     "diagonal.default mT.default numpy_T.default view_as.default type_as.default repeat_interleave.self_int "
     "broadcast_to.default positive.default squeeze.multidim"
 )
+KEEP_SIGN = "tanh.default selu.default sign.default asinh.default atan.default sinh.default erf.default expm1.default"
 PIECES = "split.Tensor split_with_sizes.default chunk.default unbind.int split.sizes"
 SUMS = "sum.default sum.dim_IntList mean.default mean.dim cumsum.default"
-EXTREMES = "max.dim min.dim sort.default sort.stable topk.default cummax.default cummin.default kthvalue.default median.dim"
+EXTREMES = (
+    "max.dim min.dim sort.default sort.stable topk.default cummax.default cummin.default kthvalue.default median.dim"
+)
 
 RULES: dict[str, Rule] = {
     **{f"aten.{name}": _same for name in MOVES.split()},
     **{f"aten.{name}": _pieces for name in PIECES.split()},
     **{f"aten.{name}": _sum for name in SUMS.split()},
     **{f"aten.{name}": _extreme for name in EXTREMES.split()},
-    **{f"aten.{name}": lambda value, *_, **__: _fact(value) for name in "amax.default amin.default max.default min.default".split()},
-    **{f"aten.{name}": _contracted for name in "mm.default bmm.default matmul.default mv.default dot.default inner.default".split()},
-    **{f"aten.{name}": _addmm for name in "addmm.default baddbmm.default addmv.default".split()},
-    **{f"aten.{name}": _cat for name in "cat.default stack.default concat.default hstack.default".split()},
-    **{f"aten.{name}": _softmax for name in "softmax.int _softmax.default".split()},
-    **{f"aten.{name}": _scatter for name in "select_scatter.default slice_scatter.default".split()},
-    **{f"aten.{name}": _keeps_sign for name in "tanh.default selu.default sign.default asinh.default atan.default sinh.default erf.default expm1.default".split()},
-    **{f"aten.{name}": _positive for name in "exp.default exp2.default sigmoid.default".split()},
+    **{
+        f"aten.{name}": lambda value, *_, **__: _fact(value)
+        for name in ["amax.default", "amin.default", "max.default", "min.default"]
+    },
+    **{
+        f"aten.{name}": _contracted
+        for name in ["mm.default", "bmm.default", "matmul.default", "mv.default", "dot.default", "inner.default"]
+    },
+    **{f"aten.{name}": _addmm for name in ["addmm.default", "baddbmm.default", "addmv.default"]},
+    **{f"aten.{name}": _cat for name in ["cat.default", "stack.default", "concat.default", "hstack.default"]},
+    **{f"aten.{name}": _softmax for name in ["softmax.int", "_softmax.default"]},
+    **{f"aten.{name}": _scatter for name in ["select_scatter.default", "slice_scatter.default"]},
+    **{f"aten.{name}": _keeps_sign for name in KEEP_SIGN.split()},
+    **{f"aten.{name}": _positive for name in ["exp.default", "exp2.default", "sigmoid.default"]},
     "aten.linear.default": _linear,
     "aten.einsum.default": _einsum,
     "aten.add.Tensor": _add,

@@ -21,10 +21,14 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "check": Command("marlspec.properties.commands", "check_command", "judge an implementation against a role's claims"),
+    "check": Command(
+        "marlspec.properties.commands", "check_command", "judge an implementation against a role's claims"
+    ),
     "replay": Command("marlspec.properties.commands", "replay_command", "run a recorded counterexample again"),
     "claims": Command("marlspec.properties.commands", "claims_command", "list the roles and their claims"),
-    "decide": Command("marlspec.properties.proof.commands", "decide_command", "which decompositions a game admits, exactly"),
+    "decide": Command(
+        "marlspec.properties.proof.commands", "decide_command", "which decompositions a game admits, exactly"
+    ),
     "list": Command("marlspec.reference.commands", "list_command", "list algorithms and games with their sources"),
     "show": Command("marlspec.reference.commands", "show_command", "print an algorithm's pseudocode beside its code"),
     "train": Command("marlspec.reference.commands", "train_command", "train an algorithm on a game"),
@@ -42,7 +46,7 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "marlspec COMMAND --help explains a command. Exit codes: 0 all well, 1 refuted, 2 could not be judged or bad input.",
+            "marlspec COMMAND --help explains one. Exit codes: 0 all well, 1 refuted, 2 bad input or not judged.",
         ]
     )
 

@@ -1,0 +1,234 @@
+"""The judge: every claim of a role on a target, and the report; a recorded counterexample run again."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any, get_args
+
+from hypothesis.control import currently_in_test_context
+
+from marlspec.errors import InputError
+from marlspec.properties.claims import Claim, Counterexample, Finding, claim_named, claims_of
+from marlspec.properties.isolation import isolated
+from marlspec.properties.roles import ROLES, Target, parameters_of, role_named, target_of
+from marlspec.properties.trial import Engine, Parameters, Redraw, TargetError, Trial, overwrite
+from marlspec.properties.verdicts import Report, Verdict, Witness
+
+LEAST_EXAMPLES = 100
+MIXER_SIZES = ((2, 3), (3, 2), (1, 1), (5, 4))
+JOINT_SIZES = ((2, 2, 3), (3, 2, 2), (2, 3, 1))
+
+
+def check(
+    target: Any,
+    role: str,
+    *,
+    examples: int = 200,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    sizes: Sequence[Sequence[int]] | None = None,
+    parameters: Parameters = "redrawn",
+    expected: Mapping[str, str] | None = None,
+    engine: Engine = "hypothesis",
+    claims: Sequence[str] | None = None,
+) -> Report:
+    """Judge a target against all claims of a role.
+
+    Args:
+        target: a factory, or `pkg.module:attr`, or `path/file.py:attr`; see `marlspec.properties.roles`.
+        role: `mixer`, `vdn_mixer`, `qmix_mixer` or `joint_value`.
+        examples: the budget of each claim, in batches of up to 128 inputs; a verdict counts the distinct inputs tried.
+        seed: all randomness follows from it; the caller's global random states are left as they were.
+        settings: keyword arguments added to each call of the factory.
+        sizes: the sizes to judge at, (n_agents, state_size) or (n_agents, n_actions, state_size) each.
+        parameters: "redrawn" judges the architecture (free parameters are overwritten and restored), "given" the
+        target's
+            own parameters alone, for code that keeps them in range by other means, such as clipping after each update.
+        expected: refutations that are known, by claim id, each with its reason; one that does not come is an error.
+        engine: "plain" draws without hypothesis, for use inside a hypothesis test.
+        claims: ids to judge; all of the role's by default.
+
+    Raises:
+        InputError: no such target, role or claim, or unusable arguments. What goes wrong inside the target is no
+            exception but a verdict with outcome `error`.
+    """
+    _refuse_bad_budget(examples, engine, parameters)
+    subject = target_of(target, settings)
+    chosen = _chosen_claims(role, claims)
+    announced = _announced(expected, chosen)
+    trial = Trial(subject, role, _sizes(role, sizes), examples, seed, engine, parameters)
+    verdicts: list[Verdict] = []
+    for entry in chosen:
+        verdict = _judge(entry, trial, {v.claim_id: v for v in verdicts})
+        verdicts.append(_against_expectation(verdict, announced))
+    if all(verdict.outcome == "not_applicable" for verdict in verdicts):
+        verdicts = [_nothing_applies(verdict) for verdict in verdicts]
+    return Report(
+        subject.name, role, tuple(verdicts), _dtype(trial), _size_names(trial), examples, seed, dict(settings or {})
+    )
+
+
+def replay(witness: Witness, target: Any) -> Counterexample | None:
+    """Run a recorded counterexample again; returns it if the target still fails, else None.
+
+    Raises:
+        InputError: the witness is of another target, or of no known claim.
+        TargetError: the target raised, or returned a wrong shape or kind.
+    """
+    subject = target_of(target, dict(witness.settings))
+    if subject.name != witness.target:
+        raise InputError(
+            f"the witness was found on {witness.target!r}, not on {subject.name!r}; replay it on the target it is of "
+            "(where that was renamed, set the field 'target' of the witness)"
+        )
+    entry = claim_named(witness.claim_id)
+    if role_named(witness.role).name not in _roles_of(entry):
+        raise InputError(f"the witness names the claim {entry.id!r}, which the role {witness.role!r} does not make")
+    trial = Trial(_as_recorded(subject, witness), witness.role, (dict(witness.size),), seed=witness.seed)
+    with isolated(witness.seed):
+        try:
+            return entry.recheck(trial, dict(witness.size), witness.case)
+        except (KeyError, ValueError, IndexError) as error:
+            raise InputError(f"the witness's case does not fit the claim {entry.id!r}: {error!r}") from error
+
+
+def _as_recorded(target: Target, witness: Witness) -> Target:
+    """The target with its parameters overwritten as the witness records."""
+    if witness.redraw is None:
+        return target
+    redraw = Redraw(int(witness.redraw["seed"]), float(witness.redraw["scale"]))
+
+    def factory(*sizes: int, **settings: Any) -> Any:
+        function = target.factory(*sizes, **settings)
+        overwrite(parameters_of(function), redraw)
+        return function
+
+    return Target(target.name, factory, target.settings)
+
+
+def _roles_of(entry: Claim) -> list[str]:
+    return [role.name for role in ROLES.values() if any(name in role.family for name in entry.roles)]
+
+
+def _refuse_bad_budget(examples: int, engine: str, parameters: str) -> None:
+    if examples < 1:
+        raise InputError(f"examples must be at least 1, not {examples}")
+    for name, value, kind in (("engine", engine, Engine), ("parameters", parameters, Parameters)):
+        if value not in get_args(kind):
+            raise InputError(f"{name} must be one of {', '.join(get_args(kind))}, not {value!r}")
+    if engine == "hypothesis" and currently_in_test_context():
+        raise InputError('check() runs hypothesis and was called inside a hypothesis test; pass engine="plain" there')
+
+
+def _chosen_claims(role: str, wanted: Sequence[str] | None) -> tuple[Claim, ...]:
+    available = claims_of(role)
+    if wanted is None:
+        return available
+    for identifier in wanted:
+        if identifier not in [entry.id for entry in available]:
+            claim_named(identifier)
+            raise InputError(f"the role {role!r} does not make the claim {identifier!r}")
+    return tuple(entry for entry in available if entry.id in wanted)
+
+
+def _announced(expected: Mapping[str, str] | None, chosen: Sequence[Claim]) -> dict[str, str]:
+    announced = dict(expected or {})
+    for identifier, reason in announced.items():
+        if identifier not in [entry.id for entry in chosen]:
+            raise InputError(f"a refutation of {identifier!r} is expected, but that claim is not among those judged")
+        if not reason.strip():
+            raise InputError(f"the expected refutation of {identifier!r} needs a reason")
+    return announced
+
+
+def _sizes(role: str, sizes: Sequence[Sequence[int]] | None) -> tuple[dict[str, int], ...]:
+    names = ("n_agents", "n_actions", "state_size") if role == "joint_value" else ("n_agents", "state_size")
+    wanted = sizes if sizes is not None else JOINT_SIZES if role == "joint_value" else MIXER_SIZES
+    if not wanted:
+        raise InputError("give at least one size to judge at")
+    for size in wanted:
+        if len(size) != len(names) or any(not isinstance(value, int) or value < 1 for value in size):
+            raise InputError(f"a size of the role {role!r} is {' x '.join(names)}, each at least 1; got {list(size)}")
+    return tuple(dict(zip(names, size, strict=True)) for size in wanted)
+
+
+def _judge(entry: Claim, trial: Trial, before: Mapping[str, Verdict]) -> Verdict:
+    start = perf_counter()
+    spoiled = [
+        identifier for identifier in entry.requires if identifier in before and before[identifier].outcome == "refuted"
+    ]
+    if spoiled:
+        return Verdict(entry.id, "not_applicable", reason=f"{spoiled[0]} is refuted; mend that first.")
+    try:
+        with isolated(_seed_of(entry, trial)):
+            finding = entry.test(trial)
+    except TargetError as error:
+        return Verdict(entry.id, "error", seconds=perf_counter() - start, reason=str(error), details=error.details)
+    return _verdict(entry, trial, finding, perf_counter() - start)
+
+
+def _seed_of(entry: Claim, trial: Trial) -> int:
+    """A seed of each claim's own, the same on every machine."""
+    digest = hashlib.sha256(f"{trial.seed} {entry.id}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def _verdict(entry: Claim, trial: Trial, finding: Finding, seconds: float) -> Verdict:
+    common = {
+        "method": finding.method,
+        "scope": finding.scope,
+        "examples": finding.examples,
+        "seconds": seconds,
+        "reason": finding.reason,
+    }
+    found = finding.counterexample
+    if found is not None:
+        witness = Witness(
+            trial.target.name,
+            trial.role,
+            entry.id,
+            dict(trial.target.settings),
+            dict(found.size),
+            trial.seed,
+            found.redraw,
+            found.case,
+            found.computed,
+            found.required,
+        )
+        return Verdict(entry.id, "refuted", witness=witness, **common)  # type: ignore[arg-type]
+    if finding.not_applicable is not None:
+        return Verdict(entry.id, "not_applicable", seconds=seconds, reason=finding.not_applicable)
+    if finding.proved:
+        return Verdict(entry.id, "proved", **common)  # type: ignore[arg-type]
+    if finding.examples < LEAST_EXAMPLES:
+        reason = f"only {finding.examples} distinct inputs were tried; raise examples (now {trial.examples})"
+        return Verdict(entry.id, "error", seconds=seconds, examples=finding.examples, reason=reason)
+    return Verdict(entry.id, "holds", **common)  # type: ignore[arg-type]
+
+
+def _against_expectation(verdict: Verdict, announced: Mapping[str, str]) -> Verdict:
+    reason = announced.get(verdict.claim_id)
+    if reason is None or verdict.outcome == "error":
+        return verdict
+    fields = {**vars(verdict)}
+    if verdict.outcome == "refuted":
+        return Verdict(**{**fields, "expected": reason})
+    surprise = f"a refutation was expected ({reason}), but the outcome is {verdict.outcome}; drop the expectation"
+    return Verdict(**{**fields, "outcome": "error", "reason": surprise})
+
+
+def _nothing_applies(verdict: Verdict) -> Verdict:
+    return Verdict(verdict.claim_id, "error", reason=f"no claim applies to this target: {verdict.reason}")
+
+
+def _dtype(trial: Trial) -> str:
+    try:
+        subject = trial.build(trial.sizes[0])
+    except TargetError:
+        return "unknown"
+    name = str(subject.precision).removeprefix("torch.")
+    return f"{name} (numpy)" if subject.numpy else name
+
+
+def _size_names(trial: Trial) -> tuple[str, ...]:
+    return tuple(" ".join(f"{name}={value}" for name, value in size.items()) for size in trial.sizes)

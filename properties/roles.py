@@ -1,0 +1,265 @@
+"""Roles: what kind of thing a target is, and how a target is found and called.
+
+A role fixes one signature. A target is a factory, so that the judge can ask for the sizes it needs:
+
+    mixer         factory(n_agents, state_size) -> f
+                  f(utilities [B, n], state [B, s]) -> Q_tot [B]
+    vdn_mixer     a mixer that is the plain sum
+    qmix_mixer    a mixer that uses the state and whose biases are unconstrained
+    joint_value   factory(n_agents, n_actions, state_size) -> f
+                  f(utilities [B, n, A], actions [B, n], state [B, s]) -> Q_tot [B]
+
+Inputs and output are torch tensors; a factory or function with the attribute `arrays = "numpy"` gets and gives numpy
+arrays. A joint value may promise more by the attribute `min_slope = c > 0` on f: each unit of individual regret costs
+at least c.
+"""
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from marlspec.errors import InputError
+
+
+class Mixer(Protocol):
+    """Mixes the utilities of the chosen actions into one value."""
+
+    def __call__(self, utilities: Float[Tensor, "B n"], state: Float[Tensor, "B s"]) -> Float[Tensor, " B"]:
+        """Return Q_tot."""
+
+
+class MixerFactory(Protocol):
+    """Makes a mixer of the given sizes."""
+
+    def __call__(self, n_agents: int, state_size: int) -> Mixer:
+        """Return the mixer."""
+
+
+class JointValue(Protocol):
+    """Values a joint action, given every agent's utilities."""
+
+    def __call__(
+        self, utilities: Float[Tensor, "B n A"], actions: Int[Tensor, "B n"], state: Float[Tensor, "B s"]
+    ) -> Float[Tensor, " B"]:
+        """Return Q_tot of the joint actions."""
+
+
+class JointValueFactory(Protocol):
+    """Makes a joint value of the given sizes."""
+
+    def __call__(self, n_agents: int, n_actions: int, state_size: int) -> JointValue:
+        """Return the joint value."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """A kind of target.
+
+    Attributes:
+        name: as given by --role.
+        signature: the factory's and the function's, in words.
+        parents: the wider roles whose promises it makes as well.
+    """
+
+    name: str
+    signature: str
+    parents: tuple[str, ...] = ()
+
+    @property
+    def family(self) -> tuple[str, ...]:
+        """The role and all wider ones."""
+        return (self.name, *self.parents)
+
+
+_MIXER = "factory(n_agents, state_size) -> f(utilities [B, n], state [B, s]) -> [B]"
+ROLES = {
+    role.name: role
+    for role in (
+        Role("mixer", _MIXER),
+        Role("vdn_mixer", _MIXER, ("mixer",)),
+        Role("qmix_mixer", _MIXER, ("mixer",)),
+        Role(
+            "joint_value",
+            "factory(n_agents, n_actions, state_size) -> f(utilities [B, n, A], actions [B, n], state [B, s]) -> [B]",
+        ),
+    )
+}
+
+
+def role_named(name: str) -> Role:
+    """Return a role.
+
+    Raises:
+        InputError: no such role.
+    """
+    if name not in ROLES:
+        near = difflib.get_close_matches(name, ROLES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"no role is named {name!r}{hint} The roles are {', '.join(ROLES)}")
+    return ROLES[name]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something to be judged.
+
+    Attributes:
+        name: as the report prints it.
+        factory: makes the thing, given the role's sizes.
+        settings: keyword arguments added to each call of the factory.
+    """
+
+    name: str
+    factory: Callable[..., Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def target_of(thing: Any, settings: Mapping[str, Any] | None = None) -> Target:
+    """Make a target of a factory, or load it from `pkg.module:attr` or `path/file.py:attr`.
+
+    Raises:
+        InputError: it cannot be found, or is not callable.
+    """
+    factory = load(thing) if isinstance(thing, str) else thing
+    if not callable(factory):
+        raise InputError(f"{_name(thing)} is a {type(factory).__name__}, not a factory: give a function or a class")
+    return Target(_name(thing), factory, dict(settings or {}))
+
+
+def load(spec: str) -> Any:
+    """Import `pkg.module:attr` or `path/file.py:attr` (attr may be dotted).
+
+    Raises:
+        InputError: the specification is malformed, or the file, module or attribute is missing or raises on import.
+    """
+    place, separator, attribute = spec.rpartition(":")
+    if not separator or not place or not attribute:
+        raise InputError(f"{spec!r} names no target: write package.module:attribute or path/file.py:attribute")
+    module = _module(place, spec)
+    found: Any = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            near = difflib.get_close_matches(part, dir(found), n=3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise InputError(f"{place} has no attribute {part!r}{hint}")
+        found = getattr(found, part)
+    return found
+
+
+def _module(place: str, spec: str) -> ModuleType:
+    if not place.endswith(".py"):
+        return _imported(place, spec)
+    path = Path(place)
+    if not path.is_file():
+        raise InputError(f"no file {place} (looked for target {spec!r} from {Path.cwd()})")
+    name = f"marlspec_target_{abs(hash(path.resolve()))}_{path.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    specification = importlib.util.spec_from_file_location(name, path)
+    if specification is None or specification.loader is None:
+        raise InputError(f"{place} cannot be imported as a Python file")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    try:
+        specification.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[name]
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise InputError(f"importing {place} raised {type(error).__name__}: {error}") from error
+    return module
+
+
+def _imported(place: str, spec: str) -> ModuleType:
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (place == error.name or place.startswith(error.name + ".")):
+            raise InputError(
+                f"no module named {error.name!r} for target {spec!r}: install its package, or give a .py file's path"
+            ) from error
+        raise InputError(f"importing {place} needs the module {error.name!r}, which is not installed") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise InputError(f"importing {place} raised {type(error).__name__}: {error}") from error
+
+
+def _name(thing: Any) -> str:
+    if isinstance(thing, str):
+        return thing
+    module = getattr(thing, "__module__", None)
+    name = getattr(thing, "__qualname__", None) or type(thing).__qualname__
+    return f"{module}:{name}" if module else str(name)
+
+
+def parameters_of(function: Any) -> list[torch.Tensor]:
+    """Return the free parameters that a function holds: a module's, or found in closures, attributes and containers.
+
+    Free are leaf tensors in floating point that require a gradient. Each is returned once, in a stable order.
+    """
+    tensors = [part for part in _reachable(function) if isinstance(part, torch.Tensor)]
+    return [part for part in tensors if part.requires_grad and part.is_leaf and part.dtype.is_floating_point]
+
+
+def modules_of(function: Any) -> list[torch.nn.Module]:
+    """Return the modules that a function is, or holds in its closure, attributes and containers."""
+    return [part for part in _reachable(function) if isinstance(part, torch.nn.Module)]
+
+
+_DEEPEST = 8
+
+
+def _reachable(thing: Any) -> list[Any]:
+    """Everything that a function holds, each once, in a stable order."""
+    found: list[Any] = []
+    seen: set[int] = set()
+    waiting: list[tuple[Any, int]] = [(thing, 0)]
+    while waiting:
+        part, depth = waiting.pop()
+        if id(part) in seen or isinstance(part, (str, bytes, int, float, ModuleType, type)):
+            continue
+        seen.add(id(part))
+        found.append(part)
+        if depth < _DEEPEST and not isinstance(part, torch.Tensor):
+            waiting.extend((inner, depth + 1) for inner in reversed(_parts(part)))
+    return found
+
+
+def _parts(thing: Any) -> list[Any]:
+    if isinstance(thing, torch.nn.Module):
+        return [*thing.parameters(), *vars(thing).values()]
+    if isinstance(thing, Mapping):
+        return list(thing.values())
+    if isinstance(thing, (list, tuple, set)):
+        return list(thing)
+    parts: list[Any] = []
+    for cell in getattr(thing, "__closure__", None) or ():
+        try:
+            parts.append(cell.cell_contents)
+        except ValueError:
+            continue  # a cell that is not filled yet holds nothing
+    parts.extend(getattr(thing, "__defaults__", None) or ())
+    parts.extend((getattr(thing, "__kwdefaults__", None) or {}).values())
+    parts.extend(
+        part for part in (getattr(thing, "__self__", None), getattr(thing, "__wrapped__", None)) if part is not None
+    )
+    parts.extend(
+        [thing.func, *thing.args, *thing.keywords.values()]
+        if hasattr(thing, "func") and hasattr(thing, "keywords")
+        else []
+    )
+    parts.extend(getattr(thing, "__dict__", {}).values() if not isinstance(thing, type) else [])
+    return parts

@@ -1,0 +1,274 @@
+"""Inputs: what the judge draws, and how a counterexample is made small.
+
+Every number drawn is a dyadic rational (a small multiple of 1/4 or 1/64), so that float32 and float64 hold it
+exactly. A draw fixes a kind, a scale and a seed; numpy fills a whole batch from it, and a whole batch is checked at a
+time. hypothesis chooses the draws and shrinks what fails; the plain engine makes the same draws from a numpy
+generator, for callers who are inside a hypothesis test of their own.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, TypeVar
+
+import hypothesis
+import numpy as np
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
+from numpy.typing import NDArray
+
+from marlspec.properties.trial import Engine, Redraw
+
+Array = NDArray[Any]
+T = TypeVar("T")
+ROWS = 64
+KINDS = ("lattice", "fine", "wide", "ties", "sparse", "extreme")
+SCALES = (1.0, 8.0, 100.0)
+REDRAW_SCALES = (0.1, 0.5, 1.0, 2.0)
+EXTREMES = (-100.0, -8.0, -1.0, -0.25, 0.0, 0.25, 1.0, 8.0, 100.0)
+SEEDS = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One batch to be filled.
+
+    Attributes:
+        size: index into the trial's sizes.
+        kind: how utilities are spread (lattice, fine, wide, ties, sparse, extreme).
+        scale: their magnitude.
+        seed: of the numpy generator that fills the batch.
+        redraw: parameters to write over the target's own, or None.
+    """
+
+    size: int
+    kind: str
+    scale: float
+    seed: int
+    redraw: Redraw | None
+
+
+def draws(size: int, redraw: bool) -> st.SearchStrategy[Draw]:
+    """Return the strategy over draws at one size; with `redraw`, every draw re-draws the parameters."""
+    parameters = st.builds(Redraw, st.integers(0, SEEDS), st.sampled_from(REDRAW_SCALES)) if redraw else st.none()
+    return st.builds(
+        Draw,
+        st.just(size),
+        st.sampled_from(KINDS),
+        st.sampled_from(SCALES),
+        st.integers(0, SEEDS),
+        parameters,
+    )
+
+
+def plain_draw(generator: np.random.Generator, size: int, redraw: bool) -> Draw:
+    """Make one draw of the same distribution without hypothesis."""
+    parameters = Redraw(int(generator.integers(SEEDS)), float(generator.choice(REDRAW_SCALES))) if redraw else None
+    return Draw(
+        size,
+        str(generator.choice(KINDS)),
+        float(generator.choice(SCALES)),
+        int(generator.integers(SEEDS)),
+        parameters,
+    )
+
+
+def for_each_draw(
+    n_sizes: int, body: Callable[[Draw], T | None], *, examples: int, seed: int, engine: Engine, redraw: bool
+) -> T | None:
+    """Run `body` on `examples` draws, size after size, and return the first result that is not None."""
+    for size in range(n_sizes):
+        share = -(-examples // n_sizes)
+        if engine == "plain":
+            generator = np.random.default_rng([seed, size])
+            results = (body(plain_draw(generator, size, redraw)) for _ in range(share))
+            found = next((result for result in results if result is not None), None)
+        else:
+            found = _with_hypothesis(draws(size, redraw), body, share, seed)
+        if found is not None:
+            return found
+    return None
+
+
+class _Stop(Exception):
+    """Ends a hypothesis run: a failure or an error was found."""
+
+
+def _with_hypothesis(
+    strategy: st.SearchStrategy[Draw], body: Callable[[Draw], T | None], examples: int, seed: int
+) -> T | None:
+    found: list[T] = []
+    errors: list[Exception] = []
+
+    @hypothesis.seed(seed)
+    @settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+    )
+    @hypothesis.given(strategy)
+    def run(draw: Draw) -> None:
+        if found or errors:
+            raise _Stop
+        try:
+            result = body(draw)
+        except Exception as error:
+            errors.append(error)
+            raise _Stop from error
+        if result is not None:
+            found.append(result)
+            raise _Stop
+
+    try:
+        run()
+    except Exception:
+        if errors:
+            raise errors[0] from None
+        if not found:
+            raise
+    return found[0] if found else None
+
+
+def fill(draw: Draw, shape: Sequence[int], state_size: int, special: Sequence[float] = ()) -> tuple[Array, Array]:
+    """Fill a batch: utilities of the given shape [B, ..] and states [B, state_size], in dyadic numbers.
+
+    `special` are numbers that stand in the target's own code; about an eighth of the entries lie on or beside one of
+    them.
+    """
+    generator = np.random.default_rng(draw.seed)
+    utilities = _spread(generator, draw.kind, draw.scale, tuple(shape))
+    state = _spread(generator, "fine", min(draw.scale, 10.0), (shape[0], state_size))
+    state[generator.random(shape[0]) < 0.1] = 0.0
+    if special:
+        for values in (utilities, state):
+            chosen = generator.random(values.shape) < 0.125
+            near = generator.choice(np.asarray(special), values.shape) + generator.choice(
+                [-1.0, -0.25, 0.0, 0.25, 1.0], values.shape
+            )
+            values[chosen] = _dyadic(near)[chosen]
+    return utilities, state
+
+
+def _spread(generator: np.random.Generator, kind: str, scale: float, shape: tuple[int, ...]) -> Array:
+    if kind == "lattice":
+        return generator.integers(-8, 9, shape) / 4 * max(1.0, scale / 4)
+    if kind == "wide":
+        return _dyadic(scale * generator.standard_normal(shape))
+    if kind == "ties":
+        row = generator.integers(-8, 9, (shape[0], *([1] * (len(shape) - 1)))) / 4 * max(1.0, scale / 4)
+        return np.where(generator.random(shape) < 0.8, row, generator.integers(-8, 9, shape) / 4)
+    if kind == "sparse":
+        return np.where(generator.random(shape) < 0.3, _dyadic(scale * generator.uniform(-1, 1, shape)), 0.0)
+    if kind == "extreme":
+        return np.asarray(generator.choice(EXTREMES, shape))
+    return _dyadic(scale * generator.uniform(-1, 1, shape))
+
+
+def _dyadic(values: Array) -> Array:
+    return np.round(values * 64) / 64
+
+
+# --- shrinking --------------------------------------------------------------------------------------------------------
+
+_SHRINK_EXAMPLES = 200
+
+
+def shrink(start: Array, fails: Callable[[Array], bool], *, seed: int, engine: Engine, bound: float = 100.0) -> Array:
+    """Return a small vector that still fails: hypothesis looks for one afresh; if it finds none, `start` is simplified.
+
+    Args:
+        start: a failing vector, shape [m].
+        fails: whether a vector is still a counterexample.
+        seed: of hypothesis's choices.
+        engine: with "plain", only the simplification is tried.
+        bound: largest magnitude looked at.
+    """
+    best = simplified(start, fails)
+    if engine == "plain" or _cost(best) <= 2:
+        return best
+    number = st.one_of(
+        st.integers(-8, 8).map(float),
+        st.floats(-bound, bound, width=32, allow_subnormal=False, allow_nan=False),
+    )
+    vectors = st.lists(number, min_size=len(start), max_size=len(start)).map(np.array)
+    try:
+        found = hypothesis.find(
+            vectors,
+            fails,
+            settings=settings(
+                max_examples=_SHRINK_EXAMPLES, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+            ),
+            random=Random(seed),
+        )
+    except NoSuchExample:
+        return best
+    return min((best, simplified(found, fails)), key=_cost)
+
+
+def simplified(start: Array, fails: Callable[[Array], bool]) -> Array:
+    """Make the entries of a failing vector simpler one at a time, as long as it still fails."""
+    current = start.copy()
+    improved = True
+    while improved:
+        improved = False
+        for index in range(len(current)):
+            for value in _simpler(float(current[index])):
+                candidate = current.copy()
+                candidate[index] = value
+                if fails(candidate):
+                    current, improved = candidate, True
+                    break
+    return current
+
+
+def _simpler(value: float) -> list[float]:
+    """Candidates that are strictly simpler than `value`, the simplest first."""
+    candidates = [
+        0.0,
+        1.0,
+        -1.0,
+        2.0,
+        -2.0,
+        float(round(value / 2)),
+        float(int(value)),
+        float(round(value)),
+        round(value * 4) / 4,
+    ]
+    return [candidate for candidate in dict.fromkeys(candidates) if _complexity(candidate) < _complexity(value)]
+
+
+def _complexity(value: float) -> float:
+    """0 for 0, small for small integers, larger for large numbers and for many binary digits."""
+    digits = 0 if float(value).is_integer() else 4 if float(value * 4).is_integer() else 16
+    return abs(value) + digits + (0.5 if value < 0 else 0.0)
+
+
+def _cost(vector: Array) -> float:
+    return sum(_complexity(float(value)) for value in vector)
+
+
+class Tally:
+    """Counts distinct inputs."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+
+    def add(self, redraw: Redraw | None, *columns: Array) -> None:
+        """Count the rows of a batch: arrays with one leading batch dimension, side by side."""
+        rows = np.concatenate([np.asarray(column, dtype=float).reshape(len(column), -1) for column in columns], axis=1)
+        raw = np.ascontiguousarray(rows).view(f"V{rows.shape[1] * 8}").ravel().tolist()
+        self._seen.update(hash((redraw, row)) for row in raw)
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+
+def plain(case: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a case as lists and numbers, for JSON."""
+    return {
+        name: value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value for name, value in case.items()
+    }
