@@ -528,10 +528,10 @@ def _say_crossing(decision: Decision, certificate: CrossingSlices, say: _Speaker
 
 def _say_orders(_: Decision, certificate: SupermodularOrders, say: _Speaker) -> str:
     orders = [
-        f"agent {i + 1}: {', '.join(say.action(i, action) for action in order)}"
+        f"agent {i + 1}: {' < '.join(say.action(i, action) for action in order)}"
         for i, order in enumerate(certificate.orders)
     ]
-    return f"R never falls and no mixed difference is negative with the actions in the order {'; '.join(orders)}."
+    return f"R never falls and no mixed difference is negative in the order {'; '.join(orders)}."
 
 
 def _say_best(_: Decision, certificate: BestActions, say: _Speaker) -> str:

@@ -353,8 +353,7 @@ def test_answers_do_not_depend_on_scale_order_or_agents():
         (
             "2b",
             "supermodular",
-            "R never falls and no mixed difference is negative with the actions in the order "
-            "agent 1: A, B; agent 2: A, B.",
+            "R never falls and no mixed difference is negative in the order agent 1: A < B; agent 2: A < B.",
         ),
         (
             "or",
