@@ -47,8 +47,7 @@ def joint_batch(learner: Learner, state: Any = None) -> Any:
         "next_z": learner.centralized(following),
         "terminated": terminated.view(shape),
     }
-    kind = learner.replay.kind
-    return kind(**{name: fields[name] for name in kind._fields})
+    return learner.replay.kind(*(fields[name] for name in learner.replay.names))
 
 
 def joint_table(learner: Learner, state: Any = None) -> Float[Tensor, "seeds *A"]:

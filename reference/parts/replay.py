@@ -1,13 +1,14 @@
 """The replay buffer D: a ring of transitions, one flat tensor per field, a separate ring for each seed."""
 
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from marlspec.errors import InputError
 
-Transition = TypeVar("Transition", bound=NamedTuple)
+Transition = TypeVar("Transition", bound=tuple[Tensor, ...])
 
 
 class ReplayBuffer(nn.Module, Generic[Transition]):
@@ -16,6 +17,12 @@ class ReplayBuffer(nn.Module, Generic[Transition]):
     A transition is a NamedTuple of tensors. Seed s owns the rows s * capacity .. (s + 1) * capacity - 1 of every field.
     K transitions of each seed are written at once, over the oldest ones when the ring is full; capacity need not be a
     multiple of K. All that must survive is in the state_dict.
+
+    Attributes:
+        kind: the transition's type.
+        names: its fields.
+        size: how many transitions of each seed are stored.
+        cursor: the slot of the next one.
     """
 
     offsets: Tensor
@@ -31,8 +38,9 @@ class ReplayBuffer(nn.Module, Generic[Transition]):
             raise InputError(f"capacity is {capacity}: a replay buffer holds at least one transition")
         self.capacity, self.seeds = capacity, seeds
         self.size = self.cursor = 0
-        self.kind: type[Transition] = type(example)
-        for name, value in example._asdict().items():
+        self.kind: Callable[..., Transition] = type(example)
+        self.names: tuple[str, ...] = example._fields  # type: ignore[attr-defined]
+        for name, value in zip(self.names, example, strict=True):
             field = torch.zeros(seeds * capacity, *value.shape, dtype=value.dtype, device=device)
             self.register_buffer(name, field)
         offsets = torch.arange(seeds, device=device).unsqueeze(-1) * capacity
@@ -49,7 +57,7 @@ class ReplayBuffer(nn.Module, Generic[Transition]):
             raise InputError(f"{K} transitions at once do not fit into a replay buffer of capacity {self.capacity}")
         slots = torch.arange(self.cursor, self.cursor + K, device=self.offsets.device) % self.capacity
         rows = (self.offsets + slots).flatten()
-        for name, value in zip(transition._fields, transition, strict=True):
+        for name, value in zip(self.names, transition, strict=True):
             self._field(name).index_copy_(0, rows, value.flatten(0, 1))
         self.cursor = (self.cursor + K) % self.capacity
         self.size = min(self.size + K, self.capacity)
@@ -64,7 +72,7 @@ class ReplayBuffer(nn.Module, Generic[Transition]):
             raise InputError("the replay buffer is empty: store a transition before sampling")
         slots = torch.randint(self.size, (self.seeds, batch_size), device=self.offsets.device)
         rows = self.offsets + slots
-        return self.kind._make(self._field(name)[rows] for name in self.kind._fields)
+        return self.kind(*(self._field(name)[rows] for name in self.names))
 
     def _field(self, name: str) -> Tensor:
         return self._buffers[name]  # type: ignore[return-value]
