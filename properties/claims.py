@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from marlspec.properties.trial import Trial
 
 
+LEAST_EXAMPLES = 100  # fewer distinct inputs support no verdict
+
+
 @dataclass(frozen=True)
 class Counterexample:
     """An input at which the target does not do what the claim requires.

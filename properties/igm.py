@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from marlspec.properties.claims import Counterexample, Finding, claim
+from marlspec.properties.claims import LEAST_EXAMPLES, Counterexample, Finding, claim
 from marlspec.properties.mixers import SANE, traced
 from marlspec.properties.proof.graph import Graph, Unknown
 from marlspec.properties.proof.intervals import slopes
@@ -399,8 +399,11 @@ def equivalence(trial: Trial) -> Finding:
                 return Finding(
                     counterexample=found, method="all joint actions", scope="these parameters", examples=len(tally)
                 )
-    if len(tally) == 0:
-        return Finding(not_applicable="Some slope may be zero: the mixer is monotone but not strictly so (E11).")
+    if len(tally) < LEAST_EXAMPLES:
+        return Finding(
+            not_applicable=f"Slopes are bounded away from zero on {len(tally)} of the drawn inputs only; "
+            "where a slope may be zero, whatever maximises Q_tot need not be greedy (E11)."
+        )
     return Finding(method="interval slopes, all joint actions", scope="these parameters", examples=len(tally))
 
 

@@ -8,13 +8,12 @@ from typing import Any, get_args
 from hypothesis.control import currently_in_test_context
 
 from marlspec.errors import InputError
-from marlspec.properties.claims import Claim, Counterexample, Finding, claim_named, claims_of
+from marlspec.properties.claims import LEAST_EXAMPLES, Claim, Counterexample, Finding, claim_named, claims_of
 from marlspec.properties.isolation import isolated
 from marlspec.properties.roles import ROLES, Target, parameters_of, role_named, target_of
 from marlspec.properties.trial import Engine, Parameters, Redraw, TargetError, Trial, overwrite
 from marlspec.properties.verdicts import Report, Verdict, Witness
 
-LEAST_EXAMPLES = 100
 MIXER_SIZES = ((2, 3), (3, 2), (1, 1), (5, 4))
 JOINT_SIZES = ((2, 2, 3), (3, 2, 2), (2, 3, 1))
 

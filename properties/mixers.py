@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from marlspec.properties.claims import Counterexample, Finding, claim
 from marlspec.properties.isolation import default_dtype
-from marlspec.properties.proof.graph import Graph, Unknown, scalars, trace
-from marlspec.properties.proof.intervals import INFINITY, slopes
+from marlspec.properties.proof.graph import INFINITY, Graph, Unknown, scalars, trace
+from marlspec.properties.proof.intervals import slopes
 from marlspec.properties.proof.structure import prove_monotone
 from marlspec.properties.roles import modules_of
 from marlspec.properties.search import DELTAS, descend, rises
@@ -225,6 +225,47 @@ def _smaller_deterministic(trial: Trial, size: Size, found: Counterexample, call
         if small is not None:
             return small
     return found
+
+
+# --- mixer.pure -------------------------------------------------------------------------------------------------------
+
+
+def _recheck_pure(trial: Trial, size: Size, case: Mapping[str, Any]) -> Counterexample | None:
+    return _writing(trial.build(size), np.array([case["utilities"]]), np.array([case["state"]]))
+
+
+def _writing(subject: Subject, utilities: Array, state: Array) -> Counterexample | None:
+    subject(utilities, state)
+    if not subject.wrote:
+        return None
+    case = plain({"utilities": utilities[0], "state": state[0]})
+    computed = "after the call, the tensors that were passed in hold other numbers"
+    return Counterexample(subject.size, None, case, computed, "the caller's utilities and state are left as they were")
+
+
+@claim(
+    "mixer.pure",
+    "A call leaves the caller's utilities and state as they were.",
+    roles=MIXERS,
+    cite=f"{QMIX}, section 4.1: Q_tot is a function; the utilities also serve to act",
+    method="inputs compared before and after calls on batches of dyadic inputs",
+    recheck=_recheck_pure,
+)
+def pure(trial: Trial) -> Finding:
+    """Nothing is written into the inputs."""
+    bench = _Bench(trial)
+
+    def body(draw: Draw) -> Counterexample | None:
+        subject, utilities, state = bench.batch(draw)
+        bench.tally.add(None, utilities, state)
+        if _writing(subject, utilities, state) is None:
+            return None
+        rows = ((np.ones((1, utilities.shape[1])), np.zeros((1, state.shape[1]))), (utilities[:1], state[:1]))
+        small = (_writing(subject, *row) for row in rows)
+        return next((found for found in small if found), None)
+
+    found = bench.run(body, redraw=False, share=0.1)
+    return Finding(counterexample=found, method="search", scope="these parameters", examples=len(bench.tally))
 
 
 # --- mixer.batch ------------------------------------------------------------------------------------------------------
@@ -787,7 +828,7 @@ def _bends(subject: Subject, utilities: Array, state: Array) -> bool:
     """Whether Q_tot has a non-zero second difference along some ray of non-negative utilities."""
     near, mid, far = (subject(utilities * factor, state) for factor in (0.0, 1.0, 2.0))
     with np.errstate(invalid="ignore"):
-        noise = 1e4 * OTHER_ROW[subject.precision] * (1.0 + np.abs(near) + np.abs(mid) + np.abs(far))
+        noise = 100 * ROUNDING[subject.precision] * (1.0 + np.abs(near) + np.abs(mid) + np.abs(far))
         return bool((np.abs(far - 2 * mid + near) > noise).any())
 
 

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -31,6 +31,7 @@ from torch import Tensor
 from marlspec.errors import InputError
 
 
+@runtime_checkable
 class Mixer(Protocol):
     """Mixes the utilities of the chosen actions into one value."""
 
@@ -38,6 +39,7 @@ class Mixer(Protocol):
         """Return Q_tot."""
 
 
+@runtime_checkable
 class MixerFactory(Protocol):
     """Makes a mixer of the given sizes."""
 
@@ -45,6 +47,7 @@ class MixerFactory(Protocol):
         """Return the mixer."""
 
 
+@runtime_checkable
 class JointValue(Protocol):
     """Values a joint action, given every agent's utilities."""
 
@@ -54,6 +57,7 @@ class JointValue(Protocol):
         """Return Q_tot of the joint actions."""
 
 
+@runtime_checkable
 class JointValueFactory(Protocol):
     """Makes a joint value of the given sizes."""
 

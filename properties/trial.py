@@ -60,6 +60,7 @@ class Subject:
         precision: the coarser of input and output type; tolerances go by it.
         numpy: whether it takes and gives numpy arrays.
         seed: seed of the global generators while it was built.
+        wrote: whether the last call wrote into its inputs.
     """
 
     function: Callable[..., Any]
@@ -68,6 +69,7 @@ class Subject:
     precision: torch.dtype
     numpy: bool
     seed: int
+    wrote: bool = False
 
     def __call__(self, *inputs: Array) -> Array:
         """Call the target on a batch; returns shape [B] in float64.
@@ -81,8 +83,10 @@ class Subject:
         """Call the target on fresh copies of the inputs; the result is in the target's own type."""
         batch = len(inputs[0])
         arguments = [self._argument(value) for value in inputs]
+        originals = [self._argument(value) for value in inputs]
         with default_dtype(self.dtype), torch.no_grad(), _errors_of_target(f"on a batch of {batch}"):
             result = self.function(*arguments)
+        self.wrote = any(not _equal(now, before) for now, before in zip(arguments, originals, strict=True))
         return self._checked(result, batch)
 
     def inputs(self, *shapes: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
@@ -137,11 +141,17 @@ class Subject:
 
 
 def overwrite(parameters: Sequence[torch.Tensor], redraw: Redraw) -> None:
-    """Write normal numbers of the redraw's scale over the parameters, in place."""
+    """Write normal numbers over the parameters, in place.
+
+    Each tensor has a scale of its own, the redraw's times a power of two between 1/32 and 2: so each part of a network
+    gets to dominate the others now and then.
+    """
     generator = torch.Generator().manual_seed(redraw.seed)
     with torch.no_grad():
         for parameter in parameters:
-            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * redraw.scale)
+            power = int(torch.randint(-5, 2, (), generator=generator))
+            normal = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.copy_(normal * redraw.scale * 2.0**power)
 
 
 @dataclass
@@ -215,6 +225,10 @@ def _probe_inputs(size: Mapping[str, int]) -> tuple[Array, ...]:
     if "n_actions" in size:
         return np.zeros((batch, n, size["n_actions"])), np.zeros((batch, n), dtype=np.int64), state
     return np.zeros((batch, n)), state
+
+
+def _equal(first: Any, second: Any) -> bool:
+    return bool(first.shape == second.shape and first.dtype == second.dtype and (first == second).all())
 
 
 def _fix(shape: tuple[int, ...], batch: int) -> str:

@@ -19,6 +19,8 @@ from torch._ops import OpOverload
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
 
+INFINITY = float("inf")
+
 
 class Unknown(Exception):
     """A prover could not decide; the message says at which operator and why. Never a verdict by itself."""

@@ -21,9 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.fx import Node
 
-from marlspec.properties.proof.graph import Graph, Unknown, location
-
-INFINITY = float("inf")
+from marlspec.properties.proof.graph import INFINITY, Graph, Unknown, location
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """A structural proof that a mixer is monotone: no number of its parameters is looked at.
 
-Abstract interpretation of the traced graph. Each tensor is described by two facts that hold for every one of its
-elements:
+Abstract interpretation of the traced graph. Each tensor is described by facts that hold for every one of its elements:
 
 - `change`: whether it may rise and whether it may fall when any utility rises (neither: it ignores the utilities);
-- `signs`: which of negative, zero and positive it may be.
+- `signs`: which of negative, zero and positive it may be;
+- `low`, `high`: bounds that hold for every parameter, such as a sigmoid's (so that ELU + 1 is known to be >= 0).
 
 A product a b, for instance, changes by (delta a) b' + a (delta b), so its direction follows from the directions and
 signs of its factors; |x| is non-negative whatever x is; ELU keeps the direction if alpha >= 0. If the output may only
@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from marlspec.properties.proof.graph import Graph, Unknown, location
+from marlspec.properties.proof.graph import INFINITY, Graph, Unknown, location
 
 
 class Change(Flag):
@@ -56,6 +56,29 @@ class Fact:
 
     change: Change
     signs: Signs
+    low: float = -INFINITY
+    high: float = INFINITY
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The bounds, those that follow from the signs included."""
+        low = self.low if Signs.NEGATIVE in self.signs else max(self.low, 0.0)
+        high = self.high if Signs.POSITIVE in self.signs else min(self.high, 0.0)
+        return low, high
+
+
+def _bounded(fact: Fact, low: float, high: float) -> Fact:
+    """Add bounds to a fact, and drop the signs that they exclude."""
+    signs = fact.signs
+    if low >= 0:
+        signs &= Signs.NON_NEGATIVE
+    if low > 0:
+        signs &= Signs.POSITIVE
+    if high <= 0:
+        signs &= Signs.NON_POSITIVE
+    if high < 0:
+        signs &= Signs.NEGATIVE
+    return Fact(fact.change, signs or fact.signs, max(fact.low, low), min(fact.high, high))
 
 
 ANY_CONSTANT = Fact(Change.NONE, Signs.ANY)
@@ -95,6 +118,9 @@ def _apply(node: Node, facts: dict[str, Any]) -> Any:
     varies = any(fact.change for fact in _facts_in([*args, *kwargs.values()]))
     if varies and not _is_real(node.meta.get("val")):
         raise Unknown(f"{location(node)} turns utilities into something that is no real number")
+    known = _cancelled(node)
+    if known is not None:
+        return facts[known.name]
     rule = RULES.get(str(node.target))
     if rule is _mul and node.args[0] is node.args[1]:
         rule, args = _square, args[:1]
@@ -108,6 +134,30 @@ def _apply(node: Node, facts: dict[str, Any]) -> Any:
         raise Unknown(f"{location(node)} is not on the list of operators whose monotonicity is known")
     value = node.meta.get("val")
     return tuple(ANY_CONSTANT for _ in value) if isinstance(value, (tuple, list)) else ANY_CONSTANT
+
+
+def _cancelled(node: Node) -> Node | None:
+    """For a + (b - a), as straight-through estimators write it, return b: in real numbers they are equal."""
+    if str(node.target) != "aten.add.Tensor" or node.kwargs or not all(isinstance(part, Node) for part in node.args):
+        return None
+    first, second = node.args
+    difference = _original(second)
+    if str(difference.target) != "aten.sub.Tensor" or difference.kwargs:
+        return None
+    minuend, subtrahend = difference.args
+    same = isinstance(minuend, Node) and _original(subtrahend) is _original(first)
+    return minuend if same and _shape(minuend) == _shape(node) else None
+
+
+def _original(node: Any) -> Any:
+    """The node that a chain of detach and alias started from."""
+    while isinstance(node, Node) and str(node.target) in ("aten.detach.default", "aten.alias.default"):
+        node = node.args[0]
+    return node
+
+
+def _shape(node: Node) -> Any:
+    return getattr(node.meta.get("val"), "shape", None)
 
 
 class _UnsupportedError(Exception):
@@ -158,7 +208,9 @@ def _fact(value: Any) -> Fact:
     if isinstance(value, Fact):
         return value
     if isinstance(value, (bool, int, float)):
-        return Fact(Change.NONE, _sign_of(float(value)))
+        number = float(value)
+        finite = abs(number) < INFINITY
+        return Fact(Change.NONE, _sign_of(number), number if finite else -INFINITY, number if finite else INFINITY)
     raise _UnsupportedError(f"argument {value!r} is neither a tensor nor a number")
 
 
@@ -211,12 +263,13 @@ def _join(*values: Any) -> Fact:
     change, signs = Change.NONE, Signs.NONE
     for fact in facts:
         change, signs = change | fact.change, signs | fact.signs
-    return Fact(change, signs)
+    return Fact(change, signs, min(fact.bounds[0] for fact in facts), max(fact.bounds[1] for fact in facts))
 
 
 def _negate(value: Any) -> Fact:
     fact = _fact(value)
-    return Fact(_flip(fact.change), _negative(fact.signs))
+    low, high = fact.bounds
+    return Fact(_flip(fact.change), _negative(fact.signs), -high, -low)
 
 
 def _sum_of(first: Any, second: Any) -> Fact:
@@ -228,7 +281,7 @@ def _sum_of(first: Any, second: Any) -> Fact:
         signs = Signs.POSITIVE
     elif a.signs == Signs.NEGATIVE or b.signs == Signs.NEGATIVE:
         signs = Signs.NEGATIVE
-    return Fact(a.change | b.change, signs)
+    return _bounded(Fact(a.change | b.change, signs), a.bounds[0] + b.bounds[0], a.bounds[1] + b.bounds[1])
 
 
 def _total(value: Any) -> Fact:
@@ -245,7 +298,8 @@ def _product(first: Any, second: Any) -> Fact:
         for right in (Signs.NEGATIVE, Signs.POSITIVE):
             if left in a.signs and right in b.signs:
                 signs |= Signs.POSITIVE if left == right else Signs.NEGATIVE
-    return Fact(_scaled(a.change, b.signs) | _scaled(b.change, a.signs), signs)
+    corners = [0.0 if 0 in (x, y) else x * y for x in a.bounds for y in b.bounds]
+    return _bounded(Fact(_scaled(a.change, b.signs) | _scaled(b.change, a.signs), signs), min(corners), max(corners))
 
 
 def _contracted(first: Any, second: Any) -> Fact:
@@ -344,18 +398,19 @@ def _pow(value: Any, exponent: Any) -> Fact:
     if isinstance(exponent, (int, float)) and exponent == 2:
         return _square(value)
     fact = _fact(value)
+    rising = Fact(fact.change, fact.signs)
     if isinstance(exponent, (int, float)) and exponent > 0 and Signs.NEGATIVE not in fact.signs:
-        return fact
+        return rising
     if isinstance(exponent, (int, float)) and exponent > 0 and float(exponent).is_integer():
-        return _square(value) if exponent % 2 == 0 else fact
+        return _square(value) if exponent % 2 == 0 else rising
     raise _UnsupportedError("the power is not a positive constant, or its base may be negative")
 
 
 def _sqrt(value: Any) -> Fact:
     fact = _fact(value)
     if Signs.NEGATIVE in fact.signs:
-        raise _UnsupportedError("the root's argument may be negative")
-    return fact
+        raise _UnsupportedError("the argument may be negative")
+    return Fact(fact.change, fact.signs)
 
 
 def _log(value: Any) -> Fact:
@@ -363,8 +418,16 @@ def _log(value: Any) -> Fact:
 
 
 def _positive(value: Any) -> Fact:
-    """exp, sigmoid: rising and positive."""
-    return Fact(_fact(value).change, Signs.POSITIVE)
+    """exp: rising and positive."""
+    return Fact(_fact(value).change, Signs.POSITIVE, low=0.0)
+
+
+def _sigmoid(value: Any) -> Fact:
+    return Fact(_fact(value).change, Signs.POSITIVE, 0.0, 1.0)
+
+
+def _tanh(value: Any) -> Fact:
+    return _bounded(Fact(_fact(value).change, _fact(value).signs), -1.0, 1.0)
 
 
 def _softplus(value: Any, beta: Any = 1.0, threshold: Any = 20.0) -> Fact:
@@ -376,8 +439,8 @@ def _softplus(value: Any, beta: Any = 1.0, threshold: Any = 20.0) -> Fact:
 
 
 def _keeps_sign(value: Any) -> Fact:
-    """tanh, SELU, sign: rising through the origin."""
-    return _fact(value)
+    """SELU, sign, asinh: rising through the origin."""
+    return Fact(_fact(value).change, _fact(value).signs)
 
 
 def _rounded(value: Any) -> Fact:
@@ -402,13 +465,13 @@ def _elu(value: Any, alpha: Any = 1.0, scale: Any = 1.0, input_scale: Any = 1.0)
     if not all(isinstance(number, (int, float)) and number >= 0 for number in (alpha, scale, input_scale)):
         raise _UnsupportedError("ELU with a negative alpha or scale falls somewhere")
     fact = _fact(value)
-    return Fact(fact.change, fact.signs | Signs.ZERO)
+    return _bounded(Fact(fact.change, fact.signs | Signs.ZERO), -alpha * scale, INFINITY)
 
 
 def _celu(value: Any, alpha: Any = 1.0) -> Fact:
     if not (isinstance(alpha, (int, float)) and alpha > 0):
         raise _UnsupportedError("CELU needs alpha > 0")
-    return _fact(value)
+    return _bounded(Fact(_fact(value).change, _fact(value).signs), -alpha, INFINITY)
 
 
 def _prelu(value: Any, slopes: Any) -> Fact:
@@ -438,7 +501,8 @@ def _at_least(value: Any, bound: Any) -> Fact:
         for right in (Signs.NEGATIVE, Signs.ZERO, Signs.POSITIVE):
             if left in a.signs and right in b.signs:
                 signs |= max(left, right, key=lambda sign: sign.value)
-    return Fact(a.change | b.change, signs)
+    (a_low, a_high), (b_low, b_high) = a.bounds, b.bounds
+    return _bounded(Fact(a.change | b.change, signs), max(a_low, b_low), max(a_high, b_high))
 
 
 def _at_most(value: Any, bound: Any) -> Fact:
@@ -459,7 +523,7 @@ def _hardtanh(value: Any, minimum: Any = -1.0, maximum: Any = 1.0) -> Fact:
 def _softmax(value: Any, *_: Any, **__: Any) -> Fact:
     if _fact(value).change:
         raise _UnsupportedError("softmax over the utilities is not monotone")
-    return Fact(Change.NONE, Signs.POSITIVE)
+    return Fact(Change.NONE, Signs.POSITIVE, 0.0, 1.0)
 
 
 def _where(condition: Any, first: Any, second: Any) -> Fact:
@@ -488,6 +552,16 @@ def _copied(_target: Any, source: Any, *_: Any, **__: Any) -> Fact:
     return _fact(source)
 
 
+def _batch_norm(
+    value: Any, weight: Any, bias: Any, _mean: Any, _variance: Any, training: Any, *_: Any, **__: Any
+) -> Fact:
+    if training:
+        raise _UnsupportedError("batch statistics make a row depend on the others: hand the module over in eval mode")
+    fact = Fact(_fact(value).change, Signs.ANY)
+    scaled = fact if weight is None else _product(fact, weight)
+    return scaled if bias is None else _sum_of(scaled, bias)
+
+
 def _dropout(value: Any, probability: Any = 0.5, training: Any = True) -> Fact:
     if training and probability != 0:
         raise _UnsupportedError("dropout is active: hand the module over in eval mode")
@@ -508,7 +582,7 @@ MOVES = (
     "diagonal.default mT.default numpy_T.default view_as.default type_as.default repeat_interleave.self_int "
     "broadcast_to.default positive.default squeeze.multidim"
 )
-KEEP_SIGN = "tanh.default selu.default sign.default asinh.default atan.default sinh.default erf.default expm1.default"
+KEEP_SIGN = "selu.default sign.default asinh.default atan.default sinh.default erf.default expm1.default"
 PIECES = "split.Tensor split_with_sizes.default chunk.default unbind.int split.sizes"
 SUMS = "sum.default sum.dim_IntList mean.default mean.dim cumsum.default"
 EXTREMES = (
@@ -533,7 +607,9 @@ RULES: dict[str, Rule] = {
     **{f"aten.{name}": _softmax for name in ["softmax.int", "_softmax.default"]},
     **{f"aten.{name}": _scatter for name in ["select_scatter.default", "slice_scatter.default"]},
     **{f"aten.{name}": _keeps_sign for name in KEEP_SIGN.split()},
-    **{f"aten.{name}": _positive for name in ["exp.default", "exp2.default", "sigmoid.default"]},
+    **{f"aten.{name}": _positive for name in ["exp.default", "exp2.default"]},
+    "aten.tanh.default": _tanh,
+    "aten.sigmoid.default": _sigmoid,
     "aten.linear.default": _linear,
     "aten.einsum.default": _einsum,
     "aten.add.Tensor": _add,
@@ -595,6 +671,7 @@ RULES: dict[str, Rule] = {
     "aten.ones.default": lambda *_, **__: Fact(Change.NONE, Signs.POSITIVE),
     "aten.ones_like.default": lambda *_, **__: Fact(Change.NONE, Signs.POSITIVE),
     "aten.copy.default": _copied,
+    "aten.batch_norm.default": _batch_norm,
     "aten.dropout.default": _dropout,
     "aten.native_dropout.default": _native_dropout,
 }
