@@ -89,6 +89,8 @@ def test_an_unavailable_action_pays_nan_to_its_copy_alone():
     assert rewards.isnan().all(-1).tolist() == [False, True, True, True, False]
     assert rewards[[0, 4], 0].tolist() == [6, 1]
     assert terminated.all()
+    tall = BatchedStagedGame(NormalFormGame.common_reward([[1, 2], [3, 4], [5, 6]]))
+    assert tall.step(tall.reset(1), torch.tensor([[0, 2]]))[1].isnan().all()
 
 
 def test_rewards_have_the_wanted_dtype_and_every_agent_its_own():
