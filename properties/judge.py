@@ -15,7 +15,7 @@ from marlspec.properties.trial import Engine, Parameters, Redraw, TargetError, T
 from marlspec.properties.verdicts import Report, Verdict, Witness
 
 MIXER_SIZES = ((2, 3), (3, 2), (1, 1), (5, 4))
-JOINT_SIZES = ((2, 2, 3), (3, 2, 2), (2, 3, 1))
+JOINT_SIZES = ((2, 2, 3), (3, 2, 2), (2, 3, 1), (2, 4, 2))
 
 
 def check(

@@ -87,6 +87,15 @@ def trace(function: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> Graph
     return Graph(nodes, tuple(names), constants, output[0])
 
 
+def needed(graph: Graph) -> list[Node]:
+    """Return the nodes that the output depends on, in order: what else the target computes does not matter."""
+    wanted = {graph.output.name}
+    for node in reversed(graph.nodes):
+        if node.name in wanted:
+            wanted.update(argument.name for argument in node.all_input_nodes)
+    return [node for node in graph.nodes if node.name in wanted]
+
+
 def scalars(graph: Graph) -> list[float]:
     """Return the numbers that stand in the graph as literals: thresholds that a search should look around."""
     found: set[float] = set()

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.fx import Node
 
-from marlspec.properties.proof.graph import INFINITY, Graph, Unknown, location
+from marlspec.properties.proof.graph import INFINITY, Graph, Unknown, location, needed
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def slopes(
     for name, constant in graph.constants.items():
         exact = constant.double() if constant.dtype.is_floating_point else constant
         values[name] = Interval(exact, exact)
-    for node in graph.nodes:
+    for node in needed(graph):
         values[node.name] = _apply(node, values)
     result = values[graph.output.name]
     if not isinstance(result, Interval):

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from marlspec.properties.proof.graph import INFINITY, Graph, Unknown, location
+from marlspec.properties.proof.graph import INFINITY, Graph, Unknown, location, needed
 
 
 class Change(Flag):
@@ -98,7 +98,7 @@ def prove_monotone(graph: Graph, constants: Mapping[str, torch.Tensor] | None = 
     facts[graph.inputs[0]] = Fact(Change.RISE, Signs.ANY)
     for name, value in (constants or {}).items():
         facts[name] = Fact(Change.NONE, _signs_of(value))
-    for node in graph.nodes:
+    for node in needed(graph):
         facts[node.name] = _apply(node, facts)
     result = facts[graph.output.name]
     if not isinstance(result, Fact):
@@ -191,7 +191,7 @@ def _is_real(value: Any) -> bool:
 
 def _blame(graph: Graph, facts: dict[str, Any]) -> str:
     """Name the first operator whose result may fall although none of its arguments may."""
-    for node in graph.nodes:
+    for node in needed(graph):
         result = _facts_in([facts[node.name]])
         arguments = _facts_in([_lookup(argument, facts) for argument in (*node.args, *node.kwargs.values())])
         falls = any(Change.FALL in fact.change for fact in result)
@@ -432,7 +432,7 @@ def _tanh(value: Any) -> Fact:
 
 def _softplus(value: Any, beta: Any = 1.0, threshold: Any = 20.0) -> Fact:
     if not (isinstance(beta, (int, float)) and beta > 0):
-        raise _UnsupportedError("softplus with beta <= 0 falls")
+        raise _UnsupportedError("softplus is covered for beta > 0 only")
     if not (isinstance(threshold, (int, float)) and threshold >= 20):
         raise _UnsupportedError("softplus with a threshold below 20 has a visible step down at it")
     return _positive(value)
@@ -470,7 +470,7 @@ def _elu(value: Any, alpha: Any = 1.0, scale: Any = 1.0, input_scale: Any = 1.0)
 
 def _celu(value: Any, alpha: Any = 1.0) -> Fact:
     if not (isinstance(alpha, (int, float)) and alpha > 0):
-        raise _UnsupportedError("CELU needs alpha > 0")
+        raise _UnsupportedError("CELU is covered for alpha > 0 only")
     return _bounded(Fact(_fact(value).change, _fact(value).signs), -alpha, INFINITY)
 
 
