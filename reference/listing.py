@@ -80,11 +80,26 @@ class Algorithm:
     code: str
     markers: tuple[Marker, ...]
 
+    @property
+    def pseudocode(self) -> list[str]:
+        """The listing without its numbers, which shift from one algorithm to the next."""
+        return [line.text for line in self.listing]
+
+    @property
+    def plain_code(self) -> list[str]:
+        """The code below the docstring, of its markers the errata alone."""
+        docstring = ast.parse(self.code).body[0]
+        lines = self.code.splitlines()[docstring.end_lineno :]
+        return [MARKER.sub(_errata_alone, line).rstrip() for line in lines]
+
     def statement(self, marker: Marker) -> str:
-        """Return the code that a marker stands at: the whole statement where it begins one, else its line."""
+        """Return the code that a marker stands at: the whole statement where it begins one, else its line.
+
+        Of the markers in it only the errata are kept.
+        """
         lines = self.code.splitlines()
         last = _last_row(ast.parse(self.code), marker.row)
-        block = [MARKER.sub("", line).rstrip() for line in lines[marker.row - 1 : last]]
+        block = [MARKER.sub(_errata_alone, line).rstrip() for line in lines[marker.row - 1 : last]]
         indent = len(block[0]) - len(block[0].lstrip())
         return "\n".join(line[indent:] for line in block)
 
@@ -141,6 +156,10 @@ def problems(algorithm: Algorithm, known_errata: Iterable[str] = tuple(ERRATA)) 
         *_disorder(algorithm, listed),
         *_errata_problems(algorithm, listed, set(known_errata)),
     ]
+
+
+def _errata_alone(marker: re.Match[str]) -> str:
+    return f"#{marker[2]}" if marker[2] else ""
 
 
 def _is_algorithm(path: Path) -> bool:
