@@ -152,7 +152,7 @@ class QMIX(Learner):
         with torch.no_grad():
             action = epsilon_greedy(self.theta(history), available, self.epsilon(self.t))  # 7-9
         next_state, rewards, terminated = self.apply_actions(action)  # 10
-        transition = Transition(
+        transition = Transition(  # 11 (E6)
             history=history,
             z=z,
             action=action,
@@ -162,7 +162,7 @@ class QMIX(Learner):
             next_z=self.centralized(next_state),
             terminated=terminated,
         )
-        self.replay.store(transition)  # 11 (E6)
+        self.replay.store(transition)  # 11
         self.learn(self.replay.sample(self.config.batch_size))  # 12
         self.t += 1
 
@@ -179,7 +179,7 @@ class QMIX(Learner):
         self.optimiser.zero_grad()  # 21
         losses.sum().backward()  # 21
         self.optimiser.step()  # 21
-        self.updates += 1
+        self.updates += 1  # 22
         if self.updates % self.config.target_interval == 0:  # 22
             synchronise(self.theta_bar, self.theta)  # 22
             synchronise(self.theta_bar_hyper, self.theta_hyper)  # 22 (E3)

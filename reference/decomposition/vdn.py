@@ -98,7 +98,7 @@ class VDN(Learner):
         with torch.no_grad():
             action = epsilon_greedy(self.theta(history), available, self.epsilon(self.t))  # 6-8
         next_state, rewards, terminated = self.apply_actions(action)  # 9
-        transition = Transition(
+        transition = Transition(  # 10 (E6)
             history=history,
             action=action,
             reward=rewards[..., 0],  # equal for all agents
@@ -106,7 +106,7 @@ class VDN(Learner):
             next_available=self.available(next_state),
             terminated=terminated,
         )
-        self.replay.store(transition)  # 10 (E6)
+        self.replay.store(transition)  # 10
         self.learn(self.replay.sample(self.config.batch_size))  # 11
         self.t += 1
 
@@ -122,7 +122,7 @@ class VDN(Learner):
         self.optimiser.zero_grad()  # 17
         losses.sum().backward()  # 17
         self.optimiser.step()  # 17
-        self.updates += 1
+        self.updates += 1  # 18
         if self.updates % self.config.target_interval == 0:  # 18
             synchronise(self.theta_bar, self.theta)  # 18
         return losses.detach()

@@ -141,7 +141,7 @@ def test_an_unknown_algorithm_is_refused():
 def test_a_statement_is_shown_whole_without_its_markers():
     algorithm = load("qmix")
     code = {m.numbers: algorithm.statement(m) for m in algorithm.markers if m.in_spine}
-    assert code[11,] == "self.replay.store(transition)  # (E6)"
+    assert code[22,] == "synchronise(self.theta_bar_hyper, self.theta_hyper)  # (E3)"
     assert code[5,] == "def step(self) -> None:"
     whole = code[13, 14, 15, 16, 17]
     assert whole.startswith("y = target(\n    batch.reward,\n")

@@ -204,6 +204,8 @@ def test_target_networks_follow_in_the_set_interval(corridor, oracle, online, ta
         copied = past[update - update % 3 - 1] if update >= 3 else start
         for have, want in zip(oracle.numbers(getattr(learner, target)), copied, strict=True):
             np.testing.assert_array_equal(have, want)
+        if update == 3:
+            assert any((have != old).any() for have, old in zip(copied, start, strict=True)), "the online ones moved"
     assert learner.updates == 7
 
 
