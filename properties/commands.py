@@ -34,6 +34,7 @@ def check_command(argv: Sequence[str]) -> int:
         sizes=sizes_of(options.sizes),
         parameters=options.parameters,
         expected=expectations_of(options.expect),
+        fail_fast=options.fail_fast,
     )
     console = Console()
     print_report(report, console)
@@ -75,6 +76,7 @@ def _check_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--expect", action="append", default=[], metavar="CLAIM=REASON", help="a known refutation, strict"
     )
+    parser.add_argument("--fail-fast", action="store_true", help="stop after the first refutation")
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON")
     parser.add_argument("--junit", metavar="FILE", help="write the report as JUnit XML")
     parser.add_argument("--html", metavar="FILE", help="write the report as one static page")

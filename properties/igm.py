@@ -386,9 +386,13 @@ def equivalence(trial: Trial) -> Finding:
             bounds = _certified(subject)
         except Unknown as doubt:
             return Finding(not_applicable=f"No positive lower bound on the slopes is known: {doubt}.")
-        for round_ in range(max(1, trial.examples // (8 * len(trial.sizes)))):
+        for round_ in range(max(1, trial.examples // (16 * len(trial.sizes)))):
             draw = Draw(
-                0, ("fine", "lattice", "ties")[round_ % 3], SCALES[(round_ // 3) % 3], int(generator.integers(2**31)), None
+                0,
+                ("fine", "lattice", "ties")[round_ % 3],
+                SCALES[(round_ // 3) % 3],
+                int(generator.integers(2**31)),
+                None,
             )
             utilities, state = fill(draw, (4, size["n_agents"], _n_actions(size)), size["state_size"])
             try:

@@ -30,6 +30,7 @@ def check(
     expected: Mapping[str, str] | None = None,
     engine: Engine = "hypothesis",
     claims: Sequence[str] | None = None,
+    fail_fast: bool = False,
 ) -> Report:
     """Judge a target against all claims of a role.
 
@@ -46,6 +47,7 @@ def check(
         expected: refutations that are known, by claim id, each with its reason; one that does not come is an error.
         engine: "plain" draws without hypothesis, for use inside a hypothesis test.
         claims: ids to judge; all of the role's by default.
+        fail_fast: stop after the first refutation that was not expected.
 
     Raises:
         InputError: no such target, role or claim, or unusable arguments. What goes wrong inside the target is no
@@ -60,6 +62,8 @@ def check(
     for entry in chosen:
         verdict = _judge(entry, trial, {v.claim_id: v for v in verdicts})
         verdicts.append(_against_expectation(verdict, announced))
+        if fail_fast and verdicts[-1].outcome == "refuted" and not verdicts[-1].ok:
+            break
     if all(verdict.outcome == "not_applicable" for verdict in verdicts):
         verdicts = [_nothing_applies(verdict) for verdict in verdicts]
     return Report(

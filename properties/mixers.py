@@ -481,9 +481,10 @@ def _falling(subject: Subject, redraw: Redraw | None, pair: _Pair, least: float 
 )
 def monotone(trial: Trial) -> Finding:
     """Proof first, then searches of rising strength."""
-    proof, doubt = _structural_proof(trial)
+    graphs, doubt = _traces(trial)
+    proof, doubt = _structural_proof(trial, graphs) if graphs else (None, doubt)
     bench = _Bench(trial)
-    _learn_literals(bench)
+    bench.special = [scalars(graphs[0]) if graphs else [] for _ in bench.subjects]
     share = 1.0 if proof is None else 0.25  # after a proof, pairs only guard against paths that the trace did not take
     falls = bench.both(lambda draw: _falling_in_batch(bench, draw), share)
     if falls is None and proof is None:
@@ -520,12 +521,16 @@ def _coverage(trial: Trial) -> str:
     return f"For all utilities and states, by the graph traced at (agents x state size) {sizes}."
 
 
-def _structural_proof(trial: Trial) -> tuple[str | None, str]:
-    """Prove monotonicity at every size; returns the scope, or None and why not."""
+def _traces(trial: Trial) -> tuple[list[Graph], str]:
+    """The graphs at every size; or, where the target resists tracing, none of them and why."""
     try:
-        graphs = [graph for size in trial.sizes for graph in _graphs(trial, size)]
+        return [graph for size in trial.sizes for graph in _graphs(trial, size)], ""
     except Unknown as doubt:
-        return None, str(doubt)
+        return [], str(doubt)
+
+
+def _structural_proof(trial: Trial, graphs: list[Graph]) -> tuple[str | None, str]:
+    """Prove monotonicity at every size; returns the scope, or None and why not."""
     try:
         for graph in graphs:
             prove_monotone(graph)
@@ -565,15 +570,6 @@ def traced(subject: Subject, rows: int) -> Graph:
     n, s = subject.size["n_agents"], subject.size["state_size"]
     with default_dtype(subject.dtype):
         return trace(subject.function, *subject.inputs((rows, n), (rows, s)))
-
-
-def _learn_literals(bench: _Bench) -> None:
-    """Give the search the numbers that stand in the target's code, where it can be traced."""
-    try:
-        found = scalars(traced(bench.trial.build(bench.trial.sizes[0]), TRACED_ROWS))
-    except Unknown:
-        return
-    bench.special = [found for _ in bench.subjects]
 
 
 def _falling_in_batch(bench: _Bench, draw: Draw) -> Counterexample | None:

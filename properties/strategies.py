@@ -6,8 +6,8 @@ time. hypothesis chooses the draws and shrinks what fails; the plain engine make
 generator, for callers who are inside a hypothesis test of their own.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from marlspec.properties.trial import Engine, Redraw
 Array = NDArray[Any]
 T = TypeVar("T")
 ROWS = 64
+BUNDLE = 4
 KINDS = ("lattice", "fine", "wide", "ties", "sparse", "extreme")
 SCALES = (1.0, 8.0, 100.0)
 REDRAW_SCALES = (0.1, 0.5, 1.0, 2.0)
@@ -77,18 +78,31 @@ def plain_draw(generator: np.random.Generator, size: int, redraw: bool) -> Draw:
 def for_each_draw(
     n_sizes: int, body: Callable[[Draw], T | None], *, examples: int, seed: int, engine: Engine, redraw: bool
 ) -> T | None:
-    """Run `body` on `examples` draws, size after size, and return the first result that is not None."""
+    """Run `body` on about `examples` draws, size after size, and return the first result that is not None."""
+
+    def bundle(draw: Draw) -> T | None:
+        results = (body(one) for one in _bundle(draw))
+        return next((result for result in results if result is not None), None)
+
     for size in range(n_sizes):
-        share = -(-examples // n_sizes)
+        bundles = -(-examples // (n_sizes * BUNDLE))
         if engine == "plain":
             generator = np.random.default_rng([seed, size])
-            results = (body(plain_draw(generator, size, redraw)) for _ in range(share))
+            results = (bundle(plain_draw(generator, size, redraw)) for _ in range(bundles))
             found = next((result for result in results if result is not None), None)
         else:
-            found = _with_hypothesis(draws(size, redraw), body, share, seed)
+            found = _with_hypothesis(draws(size, redraw), bundle, bundles, seed)
         if found is not None:
             return found
     return None
+
+
+def _bundle(draw: Draw) -> Iterator[Draw]:
+    """Several batches from one draw, of different kinds: choosing a draw costs more than checking a batch."""
+    first = KINDS.index(draw.kind)
+    for offset in range(BUNDLE):
+        redraw = draw.redraw and replace(draw.redraw, seed=draw.redraw.seed + offset)
+        yield replace(draw, kind=KINDS[(first + offset) % len(KINDS)], seed=draw.seed + offset, redraw=redraw)
 
 
 class _Stop(Exception):

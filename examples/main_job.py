@@ -1,0 +1,250 @@
+"""What `make run` does: judge the reference and real third-party mixers, then train on the lecture's games.
+
+The judge's verdicts come first. Then VDN and QMIX are trained on Linear, Monotonic and Climbing, five seeds at once:
+on sampled mini-batches at the lecture's settings, and on the enumerated uniform data. Learned joint tables stand
+beside the exact projection and beside the published table. Everything is also written to report/index.html.
+"""
+
+import argparse
+import multiprocessing
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from published import PUBLISHED
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from marlspec.games.catalogue import get
+from marlspec.games.matrix import NormalFormGame
+from marlspec.properties import Report, check
+from marlspec.properties.page import write_page
+from marlspec.properties.proof.projection import additive_projection, monotone_projection
+from marlspec.properties.reference_targets import REFERENCE_TARGETS
+from marlspec.properties.terminal import print_overview, print_report
+
+HERE = Path(__file__).parent
+PAGE = Path("report/index.html")
+TARGETS = (
+    *REFERENCE_TARGETS,
+    (f"{HERE.name}/torchrl_mixers.py:vdn", "vdn_mixer"),
+    (f"{HERE.name}/torchrl_mixers.py:qmix", "qmix_mixer"),
+    (f"{HERE.name}/torchrl_mixers.py:qmix_float32", "qmix_mixer"),
+)
+GAMES = ("linear", "monotonic", "climbing")
+ALGORITHMS = ("vdn", "qmix")
+DATA = ("sampled", "enumerated")
+SEEDS = 5
+CHUNK = 100  # updates between two reports of progress
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: an algorithm on a game, on sampled or enumerated data."""
+
+    algorithm: str
+    game: str
+    data: str
+    updates: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a job learned: joint tables [seeds, A_1, A_2], and its seconds."""
+
+    job: Job
+    tables: NDArray[np.float64]
+    seconds: float
+
+
+def main() -> int:
+    """Judge, train, write the page; 0 if every target keeps its promises."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--updates", type=int, default=10_000, help="per training (the lecture: at most 20 000)")
+    options = parser.parse_args()
+    console = Console()
+    console.rule("Judging the reference and torchrl")
+    reports = judge(console)
+    console.rule(f"Training: {SEEDS} seeds, {options.updates:,} updates each")
+    results = train(options.updates, console)
+    for data in DATA:
+        console.print(result_table([result for result in results if result.job.data == data], data))
+    console.print("Largest distance: over joint actions and seeds (mean over seeds in brackets). " + FOOTNOTE)
+    write_page(reports, PAGE, sections=[section(results, data) for data in DATA])
+    print_overview(reports, console)
+    console.print(f"All of it, with every claim and its source: {PAGE}")
+    return max(report.exit_code for report in reports)
+
+
+# --- judging ----------------------------------------------------------------------------------------------------------
+
+
+def judge(console: Console) -> list[Report]:
+    """Judge every target, printing each report as it comes."""
+    reports = []
+    for target, role in TARGETS:
+        with console.status(f"judging {target}"):
+            report = check(target, role)
+        print_report(report, console)
+        reports.append(report)
+    return reports
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+def train(updates: int, console: Console) -> list[Result]:
+    """Run all jobs on two processes, longest first, with progress."""
+    jobs = [
+        Job(algorithm, game, data, updates) for data in DATA for algorithm in reversed(ALGORITHMS) for game in GAMES
+    ]
+    context = multiprocessing.get_context("spawn")
+    done = context.Value("L", 0)
+    with ProcessPoolExecutor(2, mp_context=context, initializer=_share, initargs=(done,)) as pool:
+        futures = [pool.submit(run, job) for job in jobs]
+        with _bar(console, len(jobs) * updates) as show:
+            while not all(future.done() for future in futures):
+                show(done.value, _running(jobs, futures))
+                time.sleep(0.2)
+        results = [future.result() for future in futures]
+    order = [(game, algorithm) for game in GAMES for algorithm in ALGORITHMS]
+    return sorted(results, key=lambda result: order.index((result.job.game, result.job.algorithm)))
+
+
+def run(job: Job) -> Result:
+    """Train one job in a process of its own."""
+    import torch
+
+    from marlspec.games.batched import BatchedStagedGame
+    from marlspec.reference.commands import ALGORITHMS as LEARNERS
+    from marlspec.reference.parts.enumeration import enumerated_batch, joint_table
+    from marlspec.reference.parts.training import run as make_steps
+    from marlspec.reference.parts.training import train as create
+
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    learner_type = LEARNERS[job.algorithm]
+    config = learner_type.config_type(seeds=SEEDS, steps=0)
+    learner = create(learner_type, BatchedStagedGame(get(job.game)), config).learner
+    batch = enumerated_batch(learner) if job.data == "enumerated" else None
+    for _ in range(job.updates // CHUNK):
+        if batch is None:
+            make_steps(learner, CHUNK)
+        else:
+            for _ in range(CHUNK):
+                learner.learn(batch)
+        with _done.get_lock():
+            _done.value += CHUNK
+    return Result(job, joint_table(learner).double().numpy(), time.perf_counter() - start)
+
+
+_done: Any = None
+
+
+def _share(counter: Any) -> None:
+    global _done
+    _done = counter
+
+
+def _running(jobs: list[Job], futures: list["Future[Result]"]) -> str:
+    names = [f"{j.algorithm} {j.game} {j.data}" for j, f in zip(jobs, futures, strict=True) if f.running()]
+    return ", ".join(names[:2])
+
+
+@contextmanager
+def _bar(console: Console, total: int) -> Iterator[Any]:
+    columns = (TextColumn("{task.description:<45}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("starting", total=total)
+        yield lambda completed, text: progress.update(task, completed=completed, description=text)
+
+
+# --- results ----------------------------------------------------------------------------------------------------------
+
+FOOTNOTE = (
+    "Exact: VDN's least-squares projection on sums of utilities; for QMIX the game itself where a monotone function of "
+    "utilities represents it, else the best monotone fit, which one hidden layer need not reach."
+)
+HEADS = ("learned, mean of seeds", "exact", "published", "largest distance to exact", "to published", "greedy reward")
+
+
+def exact_table(algorithm: str, game: NormalFormGame) -> NDArray[np.float64]:
+    """The best that the algorithm's class of functions can do on uniform data."""
+    fit = additive_projection(game) if algorithm == "vdn" else monotone_projection(game)
+    return np.array(fit.table, dtype=float)
+
+
+def rows(results: list[Result]) -> Iterator[tuple[str, ...]]:
+    """One row of text per result: name, then what HEADS says."""
+    for result in results:
+        job = result.job
+        game = get(job.game)
+        exact = exact_table(job.algorithm, game)
+        published = np.array(PUBLISHED[job.algorithm, job.game])
+        reward = np.array(game.shared_reward(), dtype=float).ravel()
+        greedy = sorted(float(reward[table.argmax()]) for table in result.tables)
+        yield (
+            f"{job.algorithm} {job.game}",
+            show(result.tables.mean(axis=0)),
+            show(exact),
+            show(published),
+            distance(result.tables, exact),
+            distance(result.tables, published),
+            f"{', '.join(f'{value:g}' for value in greedy)}\n(best {reward.max():g})",
+        )
+
+
+def show(table: NDArray[np.float64]) -> str:
+    """A table as text, to two digits."""
+    return "\n".join(" ".join(f"{value:7.2f}" for value in row) for row in table)
+
+
+def distance(tables: NDArray[np.float64], other: NDArray[np.float64]) -> str:
+    """Largest entry-wise distance: the worst seed's, and the mean over seeds."""
+    largest = np.abs(tables - other).reshape(len(tables), -1).max(axis=1)
+    return f"{largest.max():.3f} ({largest.mean():.3f})"
+
+
+def result_table(results: list[Result], data: str) -> Table:
+    """The results on one kind of data, for the terminal."""
+    table = Table(
+        title=title(data, results), title_justify="left", title_style="bold", header_style="bold", show_lines=True
+    )
+    table.add_column("", no_wrap=True)
+    for head in HEADS:
+        table.add_column(head, no_wrap=head in HEADS[:3])
+    for row in rows(results):
+        table.add_row(*row)
+    return table
+
+
+def title(data: str, results: list[Result]) -> str:
+    """What was trained on what."""
+    kind = {"sampled": "mini-batches of 128 sampled from replay", "enumerated": "every joint action once per update"}[
+        data
+    ]
+    return f"Trained on {data} data ({kind}): {SEEDS} seeds, {results[0].job.updates:,} updates"
+
+
+def section(results: list[Result], data: str) -> dict[str, Any]:
+    """The results on one kind of data, for the page."""
+    chosen = [result for result in results if result.job.data == data]
+    introduction = "Largest distance: over joint actions and seeds, and in brackets the mean over seeds. " + FOOTNOTE
+    return {
+        "title": title(data, chosen),
+        "introduction": introduction,
+        "heads": ("", *HEADS),
+        "rows": list(rows(chosen)),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
