@@ -19,7 +19,7 @@ from marlspec.properties.claims import LEAST_EXAMPLES, Counterexample, Finding, 
 from marlspec.properties.mixers import SANE, traced
 from marlspec.properties.proof.graph import Graph, Unknown
 from marlspec.properties.proof.intervals import slopes
-from marlspec.properties.strategies import SCALES, Draw, Tally, fill, for_each_draw, plain, shrink
+from marlspec.properties.strategies import Draw, Tally, fill, for_each_draw, plain, shrink
 from marlspec.properties.trial import ROUNDING, Redraw, Subject, Trial
 
 Array = NDArray[Any]
@@ -387,13 +387,8 @@ def equivalence(trial: Trial) -> Finding:
         except Unknown as doubt:
             return Finding(not_applicable=f"No positive lower bound on the slopes is known: {doubt}.")
         for round_ in range(max(1, trial.examples // (16 * len(trial.sizes)))):
-            draw = Draw(
-                0,
-                ("fine", "lattice", "ties")[round_ % 3],
-                SCALES[(round_ // 3) % 3],
-                int(generator.integers(2**31)),
-                None,
-            )
+            kind, scale = (("fine", 8.0), ("ties", 8.0), ("wide", 100.0))[round_ % 3]
+            draw = Draw(0, kind, scale, int(generator.integers(2**31)), None)
             utilities, state = fill(draw, (4, size["n_agents"], _n_actions(size)), size["state_size"])
             try:
                 found = _strictly_judged(trial, subject, bounds, utilities, state, tally)

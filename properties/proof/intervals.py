@@ -11,6 +11,7 @@ bounds on differences:
 Sums whose terms differ in sign are widened by their rounding error; sums of non-negative bounds stay non-negative.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import getitem
@@ -228,17 +229,23 @@ def _plus(a: Bounds, b: Bounds) -> Bounds:
 
 
 def _outward(low: Tensor, high: Tensor, dim: int | list[int], keepdim: bool = False) -> Bounds:
-    """Sums along `dim`, widened by the rounding error where terms of both signs meet."""
-    count = low.numel()
-    unit = count * torch.finfo(torch.float64).eps
-    down, up = low.sum(dim, keepdim=keepdim), high.sum(dim, keepdim=keepdim)
-    down_error = unit * torch.where(low.isinf(), 0.0, low).abs().sum(dim, keepdim=keepdim)
-    up_error = unit * torch.where(high.isinf(), 0.0, high).abs().sum(dim, keepdim=keepdim)
-    exact_down = (low >= 0).all(dim, keepdim=keepdim) if isinstance(dim, int) else _all(low >= 0, dim, keepdim)
-    exact_up = (high <= 0).all(dim, keepdim=keepdim) if isinstance(dim, int) else _all(high <= 0, dim, keepdim)
-    low_bound = torch.where(exact_down, (down - down_error).clamp(min=0), down - down_error)
-    high_bound = torch.where(exact_up, (up + up_error).clamp(max=0), up + up_error)
-    return low_bound, high_bound
+    """Sums along `dim`, widened by the rounding error where they are not exact; non-negative terms keep a sum >= 0."""
+    dims = [dim] if isinstance(dim, int) else dim
+    down, up = low.sum(dims, keepdim=keepdim), high.sum(dims, keepdim=keepdim)
+    down_bound = down - _rounding(low, dims, keepdim)
+    up_bound = up + _rounding(high, dims, keepdim)
+    return (
+        torch.where(_all(low >= 0, dims, keepdim), down_bound.clamp(min=0), down_bound),
+        torch.where(_all(high <= 0, dims, keepdim), up_bound.clamp(max=0), up_bound),
+    )
+
+
+def _rounding(terms: Tensor, dims: list[int], keepdim: bool) -> Tensor:
+    """A bound on the rounding error of a sum; none for multiples of 2^-20 that stay below 2^30."""
+    finite = torch.where(terms.isinf(), 0.0, terms)
+    size = finite.abs().sum(dims, keepdim=keepdim)
+    exact = _all((finite * 2.0**20).frac() == 0, dims, keepdim) & (size < 2.0**30)
+    return torch.where(exact, 0.0, terms.numel() * torch.finfo(torch.float64).eps * size)
 
 
 def _all(values: Tensor, dims: list[int], keepdim: bool) -> Tensor:
@@ -359,6 +366,34 @@ def _linear(value: Interval, weight: Interval, bias: Any = None) -> Interval:
 
 def _addmm(bias: Any, first: Interval, second: Interval, *, beta: Any = 1, alpha: Any = 1) -> Interval:
     return _add(_mul(_matmul(first, second), alpha), _mul(bias, beta))
+
+
+def _einsum(equation: str, operands: list[Interval], **_: Any) -> Interval:
+    """Two operands, each letter at most once in each: align them to all letters, multiply, sum over what is dropped."""
+    if not re.fullmatch(r"[a-z]+,[a-z]+->[a-z]*", equation.replace(" ", "")):
+        raise ValueError("only einsum of two operands with an explicit output has an interval rule")
+    inputs, output = equation.replace(" ", "").split("->")
+    first, second = inputs.split(",")
+    if len(set(first)) < len(first) or len(set(second)) < len(second):
+        raise ValueError("einsum with repeated letters has no interval rule")
+    dropped = [letter for letter in dict.fromkeys(first + second) if letter not in output]
+    order = [*output, *dropped]
+    left, right = (_lettered(x, letters, order) for x, letters in zip(operands, (first, second), strict=True))
+    product = _mul(left, right)
+    return _summed(product, [len(output) + k for k in range(len(dropped))]) if dropped else product
+
+
+def _lettered(x: Interval, letters: str, order: list[str]) -> Interval:
+    """Bring an operand's axes into the given order, with an axis of length one for each letter that it lacks."""
+    present = [letters.index(letter) for letter in order if letter in letters]
+    index = tuple(slice(None) if letter in letters else None for letter in order)
+
+    def move(tensor: Tensor) -> Tensor:
+        lead = tensor.ndim - len(letters)
+        ordered = tensor.permute(*range(lead), *(lead + axis for axis in present))
+        return ordered[(slice(None),) * lead + index]
+
+    return _reshaped(x, move)
 
 
 def _rising(
@@ -497,6 +532,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "matmul.default": _matmul,
     "linear.default": _linear,
     "addmm.default": _addmm,
+    "einsum.default": _einsum,
     "baddbmm.default": _addmm,
     "abs.default": _abs,
     "square.default": _square,

@@ -518,12 +518,12 @@ def overflowing_soft_maximum(n_agents: int, state_size: int) -> Mixer:
 @bad(
     "mixer",
     "exponential_weights",
-    "The exponent is neither scaled nor bounded, so large states overflow.",
-    not_finite((1.0,), (10.0,), prepare=filled(w1_head__weight=100.0)),
+    "The exponent is scaled up instead of down, so large states overflow.",
+    not_finite((1.0,), (10.0,), prepare=filled(w1_head__weight=1.0)),
 )
 class OverflowingWeights(ExponentialWeights):
     def positive(self, raw: Tensor) -> Tensor:
-        return raw.exp()
+        return (100 * raw).exp()
 
 
 @bad(

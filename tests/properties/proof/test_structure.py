@@ -193,7 +193,8 @@ UNARY = [
     F.elu, F.relu, torch.tanh, torch.sigmoid, F.softplus, F.selu, F.leaky_relu, torch.neg, torch.abs, F.gelu, F.silu,
     torch.exp, torch.sin, lambda x: x.clamp(-1, 1), lambda x: F.elu(x, alpha=-0.5), lambda x: F.leaky_relu(x, -0.2),
     lambda x: x * 0.5, lambda x: x * -0.5, lambda x: x - 1.0, lambda x: 1.0 - x, lambda x: x.softmax(-1),
-    lambda x: x.cumsum(-1) / 4, lambda x: x.flip(-1), lambda x: x.round(), lambda x: x**2, lambda x: x - x.mean(-1, keepdim=True),
+    lambda x: x.cumsum(-1) / 4, lambda x: x.flip(-1), lambda x: x.round(), lambda x: x**2,
+    lambda x: x - x.mean(-1, keepdim=True),
     lambda x: x.sort(-1).values, lambda x: x.detach(), lambda x: x.amax(-1, keepdim=True).expand_as(x),
 ]  # fmt: skip
 BINARY = [torch.add, torch.sub, torch.mul, torch.maximum, torch.minimum, lambda a, b: torch.where(b > 0, a, -a)]

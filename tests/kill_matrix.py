@@ -1,0 +1,147 @@
+"""The kill matrix: which claim refutes which mutant, and that no correct variant is refuted.
+
+    python tests/kill_matrix.py            print it, and write docs/kill-matrix.md
+    python tests/kill_matrix.py --seeds N  judge the correct variants with N seeds each instead
+
+Exits with 1 where a mutant survives or a correct variant is refuted.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.progress import track
+
+ROOT = Path(__file__).parent
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+
+from mutants import joint_values, mixers, variants  # noqa: E402
+
+from marlspec.properties import Report, check  # noqa: E402
+
+BAD = {target.name: target for target in (*mixers.BAD, *joint_values.BAD)}
+GOOD = {target.name: target for target in (*variants.GOOD, *joint_values.GOOD)}
+PAGE = ROOT.parent / "docs" / "kill-matrix.md"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One mutant's line: the claims that refute it, the first one's inputs and seconds, and its witness."""
+
+    name: str
+    role: str
+    edit: str
+    claims: tuple[str, ...]
+    inputs: int
+    seconds: float
+    agents: int
+    witness: str
+
+
+def row(name: str) -> Row:
+    """Judge one mutant at the default budget."""
+    torch.set_num_threads(1)
+    target = BAD[name]
+    report = check(target.factory, target.role)
+    refuted = [verdict for verdict in report.verdicts if verdict.outcome == "refuted"]
+    if not refuted:
+        return Row(name, target.role, target.edit, (), 0, 0.0, 0, "")
+    first = refuted[0]
+    assert first.witness is not None
+    return Row(
+        name,
+        target.role,
+        target.edit,
+        tuple(verdict.claim_id for verdict in refuted),
+        first.examples,
+        first.seconds,
+        first.witness.size["n_agents"],
+        f"{'; '.join(first.witness.lines()[1:-2])}; {first.witness.computed}",
+    )
+
+
+def page(rows: Sequence[Row]) -> str:
+    """Return the matrix as Markdown."""
+    claims = sorted({claim for entry in rows for claim in entry.claims})
+    lines = [
+        "# Kill matrix",
+        "",
+        "Which claim refutes which broken target, at the default budget. Made by `python tests/kill_matrix.py`; the targets",
+        "stand in `tests/mutants/`. The first column of a pair of times is the first refuting claim's.",
+        "",
+        "## Claims",
+        "",
+        "| claim | refutes | of these, first | of these, alone |",
+        "|---|---:|---:|---:|",
+    ]
+    for claim in claims:
+        hit = [entry for entry in rows if claim in entry.claims]
+        first = sum(entry.claims[0] == claim for entry in hit)
+        alone = sum(entry.claims == (claim,) for entry in hit)
+        lines.append(f"| {claim} | {len(hit)} | {first} | {alone} |")
+    lines += [
+        "",
+        f"## Targets ({len(rows)}, of which {sum(bool(entry.claims) for entry in rows)} refuted)",
+        "",
+        "| target | role | what is wrong | refuted by (first one first) | inputs | seconds | witness |",
+        "|---|---|---|---|---:|---:|---|",
+    ]
+    for entry in rows:
+        claims_cell = ", ".join(entry.claims) or "**survives**"
+        witness = entry.witness.replace("|", "\\|")
+        lines.append(
+            f"| {entry.name} | {entry.role} | {entry.edit} | {claims_cell} | {entry.inputs:,} | {entry.seconds:.1f} "
+            f"| {witness} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def false_alarms(case: tuple[str, int]) -> tuple[str, int, tuple[str, ...]]:
+    """Judge one correct variant with one seed on a small budget; returns what was refuted or went wrong."""
+    torch.set_num_threads(1)
+    name, seed = case
+    target = GOOD[name]
+    report: Report = check(target.factory, target.role, examples=24, seed=seed, engine="plain")
+    wrong = tuple(verdict.claim_id for verdict in report.verdicts if verdict.outcome in ("refuted", "error"))
+    return name, seed, wrong
+
+
+def main() -> int:
+    """Print the matrix or the false alarms; 1 where something survives or is refuted wrongly."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, help="judge the correct variants with so many seeds each")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
+    options = parser.parse_args()
+    start = time.perf_counter()
+    with ProcessPoolExecutor(options.jobs) as pool:
+        if options.seeds:
+            cases = [(name, seed) for name in GOOD for seed in range(options.seeds)]
+            outcomes = list(_shown(pool.map(false_alarms, cases, chunksize=4), len(cases)))
+            alarms = [outcome for outcome in outcomes if outcome[2]]
+            for name, seed, wrong in alarms:
+                print(f"{name}, seed {seed}: {', '.join(wrong)}")
+            print(f"{len(GOOD)} correct variants, {options.seeds} seeds each: {len(alarms)} false alarms")
+            print(f"{time.perf_counter() - start:.0f} s")
+            return 1 if alarms else 0
+        rows = list(_shown(pool.map(row, BAD), len(BAD)))
+    text = page(rows)
+    print(text)
+    PAGE.write_text(text, encoding="utf-8")
+    survivors = [entry.name for entry in rows if not entry.claims]
+    print(f"{len(rows) - len(survivors)} of {len(rows)} mutants refuted; survivors: {', '.join(survivors) or 'none'}")
+    print(f"slowest first refutation {max(entry.seconds for entry in rows):.1f} s; {time.perf_counter() - start:.0f} s in all")
+    return 1 if survivors else 0
+
+
+def _shown(outcomes: Iterable[object], total: int) -> Iterable[object]:
+    return track(outcomes, description="judging", total=total, transient=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

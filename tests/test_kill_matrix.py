@@ -1,0 +1,53 @@
+"""Every mutant is refuted with a small witness, and no correct variant is; `tests/kill_matrix.py` prints the whole matrix."""
+
+import numpy as np
+import pytest
+
+from marlspec.properties import check
+from marlspec.properties.judge import replay
+from marlspec.properties.verdicts import Witness
+
+from .mutants import joint_values, mixers, variants
+
+BAD = (*mixers.BAD, *joint_values.BAD)
+GOOD = (*variants.GOOD, *joint_values.GOOD)
+
+
+# Right for fewer agents: no smaller witness exists.
+FAULT_NEEDS_AGENTS = {"four_agents_at_most": 5}
+
+
+def names(target):
+    return target.name
+
+
+def numbers(witness: Witness):
+    values = [np.ravel(witness.case[name]) for name in ("utilities", "state") if name in witness.case]
+    return np.concatenate(values) if values else np.zeros(1)
+
+
+@pytest.mark.parametrize("target", BAD, ids=names)
+def test_mutant_is_refuted_with_a_small_witness(target):
+    report = check(target.factory, target.role, fail_fast=True)
+    assert report.exit_code == 1, report.summary()
+    (witness,) = report.witnesses
+    assert witness.size["n_agents"] <= FAULT_NEEDS_AGENTS.get(target.name, 3)
+    assert np.abs(numbers(witness)).max() <= 100
+    assert replay(witness, target.factory) is not None
+
+
+
+
+@pytest.mark.parametrize("target", GOOD, ids=names)
+def test_correct_variant_is_not_refuted(target):
+    report = check(target.factory, target.role)
+    assert report.exit_code == 0, [verdict for verdict in report.verdicts if not verdict.ok]
+    if target.role != "joint_value":
+        assert report.verdict("mixer.monotone").outcome == "proved"
+        assert report.verdict("mixer.monotone").scope == "architecture: every parameter"
+
+
+@pytest.mark.parametrize("target", [target for target in GOOD if target.base == "" or target.base == target.name], ids=names)
+def test_verdicts_do_not_depend_on_the_seed_of_a_correct_variant(target):
+    for seed in range(1, 6):
+        assert check(target.factory, target.role, seed=seed, examples=24, engine="plain").exit_code == 0
