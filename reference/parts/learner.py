@@ -49,13 +49,16 @@ class Learner(nn.Module, ABC):
         """Start S times K fresh copies of the game.
 
         Raises:
-            InputError: the device does not exist here.
+            InputError: the device does not exist here, or the game lives on another one.
         """
         super().__init__()
         self.game = game
         self.config = config
         self.device = usable_device(config.device)
         self.game_state = game.reset(config.seeds * config.copies)
+        where = game.observe(self.game_state).device
+        if where.type != self.device.type:
+            raise InputError(f"the game lives on {where} and the learner on {self.device}: give both the same device")
         self.t = self.updates = 0
         self.epsilon = epsilon_schedule(config)
         self.parked: Tensor | None = None

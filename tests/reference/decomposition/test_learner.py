@@ -109,6 +109,11 @@ def test_an_unknown_device_is_refused(algorithm, corridor):
             make(algorithm, corridor, device=device)
 
 
+def test_a_game_on_another_device_is_refused(algorithm):
+    with pytest.raises(InputError, match="the game lives on meta and the learner on cpu"):
+        make(algorithm, BatchedStagedGame(get("climbing"), "meta"))
+
+
 @pytest.mark.parametrize(("seeds", "copies"), [(1, 1), (1, 4), (3, 1), (3, 4)])
 def test_seeds_and_copies_are_only_axes(algorithm, seeds, copies):
     game = BatchedStagedGame(get("two-step"))
