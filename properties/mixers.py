@@ -6,7 +6,7 @@ of it: zero weights are allowed (erratum E11).
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from marlspec.properties.claims import Counterexample, Finding, claim
-from marlspec.properties.isolation import default_dtype
+from marlspec.properties.isolation import default_dtype, isolated
 from marlspec.properties.proof.graph import INFINITY, Graph, Unknown, scalars, trace
 from marlspec.properties.proof.intervals import slopes
 from marlspec.properties.proof.structure import prove_monotone
@@ -101,8 +101,7 @@ def _magnitude(utilities: Array, *values: Array) -> float:
 
 
 def _recheck_finite(trial: Trial, size: Size, case: Mapping[str, Any]) -> Counterexample | None:
-    subject = trial.build(size)
-    return _not_finite(subject, np.array([case["utilities"]]), np.array([case["state"]]))
+    return _not_finite(trial.build(size), np.atleast_2d(case["utilities"]), np.atleast_2d(case["state"]))
 
 
 def _not_finite(subject: Subject, utilities: Array, state: Array) -> Counterexample | None:
@@ -137,13 +136,15 @@ def finite(trial: Trial) -> Finding:
         utilities, state = utilities.clip(-100, 100), state.clip(-10, 10)
         bench.tally.add(None, utilities, state)
         found = _not_finite(subject, utilities, state)
-        return found and _smaller_finite(trial, subject, found)
+        return found and _smaller_finite(trial, subject, found, utilities, state)
 
     found = bench.run(body, redraw=False, share=0.5)
     return Finding(counterexample=found, method="search", scope="these parameters", examples=len(bench.tally))
 
 
-def _smaller_finite(trial: Trial, subject: Subject, found: Counterexample) -> Counterexample:
+def _smaller_finite(
+    trial: Trial, subject: Subject, found: Counterexample, utilities: Array, state: Array
+) -> Counterexample:
     n = subject.size["n_agents"]
     start = np.array([*found.case["utilities"], *found.case["state"]])
 
@@ -151,10 +152,9 @@ def _smaller_finite(trial: Trial, subject: Subject, found: Counterexample) -> Co
         clipped = np.concatenate([vector[:n].clip(-100, 100), vector[n:].clip(-10, 10)])
         return _not_finite(subject, clipped[None, :n], clipped[None, n:])
 
-    if at(start) is None:
-        return found
-    small = at(shrink(start, lambda vector: at(vector) is not None, seed=trial.seed, engine=trial.engine))
-    return small or found
+    if at(start) is None:  # the row shows it among the others only
+        return replace(found, case=plain({"utilities": utilities, "state": state}))
+    return at(shrink(start, lambda vector: at(vector) is not None, seed=trial.seed, engine=trial.engine)) or found
 
 
 # --- mixer.deterministic ----------------------------------------------------------------------------------------------
@@ -164,7 +164,9 @@ _MOST_CALLS = 1000
 
 def _recheck_deterministic(trial: Trial, size: Size, case: Mapping[str, Any]) -> Counterexample | None:
     utilities, state = np.array([case["utilities"]]), np.array([case["state"]])
-    return _changing(trial.build(size), utilities, state, int(case["calls"]))
+    subject = trial.build(size)
+    with isolated(subject.seed):
+        return _changing(subject, utilities, state, int(case["calls"]))
 
 
 def _changing(subject: Subject, utilities: Array, state: Array, calls: int) -> Counterexample | None:
@@ -203,7 +205,7 @@ def deterministic(trial: Trial) -> Finding:
         bench.tally.add(None, utilities, state)
         found = _changing(subject, utilities, state, 3)
         calls += 3
-        return found and _smaller_deterministic(trial, subject.size, found, min(2 * calls, _MOST_CALLS))
+        return found and _smaller_deterministic(trial, subject.size, found, min(max(2 * calls, 200), _MOST_CALLS))
 
     found = bench.run(body, redraw=False, share=0.5)
     reason = "" if found is None else "A module with dropout or batch statistics is handed over in eval mode."
@@ -217,11 +219,13 @@ def deterministic(trial: Trial) -> Finding:
 
 
 def _smaller_deterministic(trial: Trial, size: Size, found: Counterexample, calls: int) -> Counterexample:
-    """Prefer the all-zero input and a fresh target, where they show the change as well."""
+    """Prefer the all-zero input and a fresh target, where they show the change as well, as a replay will see them."""
     own = np.array([found.case["utilities"]]), np.array([found.case["state"]])
     zero = tuple(np.zeros_like(value) for value in own)
     for utilities, state in (zero, own):
-        small = _changing(trial.build(size), utilities, state, calls)
+        subject = trial.build(size)
+        with isolated(subject.seed):
+            small = _changing(subject, utilities, state, calls)
         if small is not None:
             return small
     return found
@@ -304,22 +308,27 @@ def _leaking(
     requires=SANE,
 )
 def batch(trial: Trial) -> Finding:
-    """Rows in batches of 2, 3, n and 8 against the rows alone."""
+    """Rows in batches of 2, 3, n, 8 and 67 against the rows alone."""
     bench = _Bench(trial)
 
     def body(draw: Draw) -> Counterexample | None:
-        sizes = (2, 3, bench.subjects[draw.size].size["n_agents"], 8)
+        sizes = (2, 3, bench.subjects[draw.size].size["n_agents"], 8, 67)
         rows = sizes[draw.seed % len(sizes)]
         subject, utilities, state = bench.batch(draw, rows)
         utilities = utilities.clip(-16, 16)
         bench.tally.add(None, utilities, state)
         values = subject(utilities, state)
-        leaks = (row for row in range(rows) if _leaking(subject, utilities, state, row, values))
+        leaks = (row for row in _some_rows(rows) if _leaking(subject, utilities, state, row, values))
         row = next(leaks, None)
         return None if row is None else _smaller_batch(trial, subject, utilities, state, row)
 
     found = bench.run(body, redraw=False, share=0.5)
     return Finding(counterexample=found, method="search", scope="these parameters", examples=len(bench.tally))
+
+
+def _some_rows(rows: int) -> list[int]:
+    """All rows of a small batch; of a large one the first, the last and every ninth."""
+    return list(range(rows)) if rows <= 8 else sorted({*range(0, rows, 9), rows - 1})
 
 
 def _smaller_batch(trial: Trial, subject: Subject, utilities: Array, state: Array, row: int) -> Counterexample:
@@ -714,15 +723,17 @@ def additive(trial: Trial) -> Finding:
     return Finding(method="exact sums", scope=bench.scope, examples=len(bench.tally))
 
 
-def _smaller_additive(trial: Trial, subject: Subject, redraw: Redraw | None, found: Counterexample) -> Counterexample:
+def _smaller_additive(
+    trial: Trial, subject: Subject, redraw: Redraw | None, found: Counterexample
+) -> Counterexample | None:
     n = subject.size["n_agents"]
 
     def at(vector: Array) -> Counterexample | None:
         return _not_additive(subject, redraw, vector[None, :n], vector[None, n:])
 
     start = np.array([*found.case["utilities"], *found.case["state"]])
-    if at(start) is None:
-        return found
+    if at(start) is None:  # wrong among other rows only: that is mixer.batch's to say
+        return None
     return at(shrink(start, lambda vector: at(vector) is not None, seed=trial.seed, engine=trial.engine)) or found
 
 
