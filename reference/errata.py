@@ -32,4 +32,52 @@ ERRATA = {
         corrected="the terminal flag is stored with the transition",
         shown_by="tests/reference/decomposition/test_errata.py::test_e6",
     ),
+    "E9": Erratum(
+        where="lecture, value decomposition in matrix games: definition of monotone decomposability, and its table",
+        printed="with derivatives > 0, the game [[0, 0], [0, 10]] counts as monotonically decomposable",
+        corrected="it is under derivatives >= 0; under > 0 it is not: two slices tie in one place and differ in another",
+        shown_by="tests/test_errata.py::test_e9",
+    ),
+    "E10": Erratum(
+        where="lecture, VDN's table for the monotonic game",
+        printed="utilities -0.94 and -1.45 with the joint value -2.43",
+        corrected="the second utility is about -1.49, by both sums in which it stands, beyond what rounding allows",
+        shown_by="tests/test_errata.py::test_e10",
+    ),
+    "E11": Erratum(
+        where="lecture, QMIX: positive weights by the absolute value, and IGM as an equivalence",
+        printed="a joint action maximises the joint value if and only if each of its actions is greedy",
+        corrected="zero weights are allowed, so actions that are not greedy may maximise it as well: IGM is judged as "
+        "containment, and as an equivalence only where slopes are bounded away from zero",
+        shown_by="tests/test_errata.py::test_e11",
+    ),
+    "E12": Erratum(
+        where="book and lecture, individual-global-max property",
+        printed="a decomposition with the property is assumed to exist",
+        corrected="none exists where the set of best joint actions is no product set, as in [[1, 0], [0, 1]]",
+        shown_by="tests/test_errata.py::test_e12",
+    ),
 }
+
+
+def errata_page() -> str:
+    """Return the ledger as Markdown: docs/errata.md."""
+    lines = [
+        "# Errata of the sources",
+        "",
+        "Where a source misprints, the corrected form is implemented; a test runs the printed one and sees it fail.",
+        "Book: Albrecht, Christianos, Schäfer, *Multi-Agent Reinforcement Learning*, MIT Press 2024; lecture: its slides.",
+        "This page is made by `python -m marlspec.reference.errata`.",
+        "",
+        "| id | where | printed, in our words | implemented | shown by |",
+        "|---|---|---|---|---|",
+    ]
+    rows = (
+        f"| {name} | {entry.where} | {entry.printed} | {entry.corrected} | `{entry.shown_by}` |"
+        for name, entry in ERRATA.items()
+    )
+    return "\n".join([*lines, *rows]) + "\n"
+
+
+if __name__ == "__main__":
+    print(errata_page(), end="")

@@ -72,8 +72,8 @@ def page(rows: Sequence[Row]) -> str:
     lines = [
         "# Kill matrix",
         "",
-        "Which claim refutes which broken target, at the default budget. Made by `python tests/kill_matrix.py`; the targets",
-        "stand in `tests/mutants/`. The first column of a pair of times is the first refuting claim's.",
+        "Which claim refutes which broken target, at the default budget. Made by `python tests/kill_matrix.py`; the",
+        "targets stand in `tests/mutants/`. Inputs, seconds and witness are those of the first claim that refutes.",
         "",
         "## Claims",
         "",
@@ -135,7 +135,8 @@ def main() -> int:
     PAGE.write_text(text, encoding="utf-8")
     survivors = [entry.name for entry in rows if not entry.claims]
     print(f"{len(rows) - len(survivors)} of {len(rows)} mutants refuted; survivors: {', '.join(survivors) or 'none'}")
-    print(f"slowest first refutation {max(entry.seconds for entry in rows):.1f} s; {time.perf_counter() - start:.0f} s in all")
+    print(f"slowest first refutation: {max(entry.seconds for entry in rows):.1f} s")
+    print(f"{time.perf_counter() - start:.0f} s in all")
     return 1 if survivors else 0
 
 

@@ -1,4 +1,4 @@
-"""Every mutant is refuted with a small witness, and no correct variant is; `tests/kill_matrix.py` prints the whole matrix."""
+"""Every mutant is refuted with a small witness, no correct variant is; `tests/kill_matrix.py` prints the matrix."""
 
 import numpy as np
 import pytest
@@ -36,8 +36,6 @@ def test_mutant_is_refuted_with_a_small_witness(target):
     assert replay(witness, target.factory) is not None
 
 
-
-
 @pytest.mark.parametrize("target", GOOD, ids=names)
 def test_correct_variant_is_not_refuted(target):
     report = check(target.factory, target.role)
@@ -47,7 +45,7 @@ def test_correct_variant_is_not_refuted(target):
         assert report.verdict("mixer.monotone").scope == "architecture: every parameter"
 
 
-@pytest.mark.parametrize("target", [target for target in GOOD if target.base == "" or target.base == target.name], ids=names)
+@pytest.mark.parametrize("target", GOOD, ids=names)
 def test_verdicts_do_not_depend_on_the_seed_of_a_correct_variant(target):
-    for seed in range(1, 6):
+    for seed in (1, 2):
         assert check(target.factory, target.role, seed=seed, examples=24, engine="plain").exit_code == 0
