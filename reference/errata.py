@@ -35,7 +35,7 @@ ERRATA = {
     "E9": Erratum(
         where="lecture, value decomposition in matrix games: definition of monotone decomposability, and its table",
         printed="with derivatives > 0, the game [[0, 0], [0, 10]] counts as monotonically decomposable",
-        corrected="it is under derivatives >= 0; under > 0 it is not: two slices tie in one place and differ in another",
+        corrected="it is under derivatives >= 0, not under > 0: two slices tie in one place and differ in another",
         shown_by="tests/test_errata.py::test_e9",
     ),
     "E10": Erratum(
@@ -66,7 +66,7 @@ def errata_page() -> str:
         "# Errata of the sources",
         "",
         "Where a source misprints, the corrected form is implemented; a test runs the printed one and sees it fail.",
-        "Book: Albrecht, Christianos, Schäfer, *Multi-Agent Reinforcement Learning*, MIT Press 2024; lecture: its slides.",
+        "Book: Albrecht, Christianos, Schäfer, *Multi-Agent Reinforcement Learning*, MIT Press 2024; lecture: slides.",
         "This page is made by `python -m marlspec.reference.errata`.",
         "",
         "| id | where | printed, in our words | implemented | shown by |",
