@@ -10,7 +10,7 @@ run: $(READY)
 	$(BIN)/python examples/main_job.py
 
 test: lint
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2 --benchmark-disable
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -124,14 +124,14 @@ def run(job: Job) -> Result:
     import torch
 
     from marlspec.games.batched import BatchedStagedGame
-    from marlspec.reference.commands import ALGORITHMS as LEARNERS
+    from marlspec.reference.commands import learner_class
     from marlspec.reference.parts.enumeration import enumerated_batch, joint_table
     from marlspec.reference.parts.training import run as make_steps
     from marlspec.reference.parts.training import train as create
 
     torch.set_num_threads(1)
     start = time.perf_counter()
-    learner_type = LEARNERS[job.algorithm]
+    learner_type = learner_class(job.algorithm)
     config = learner_type.config_type(seeds=SEEDS, steps=0)
     learner = create(learner_type, BatchedStagedGame(get(job.game)), config).learner
     batch = enumerated_batch(learner) if job.data == "enumerated" else None
