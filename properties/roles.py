@@ -15,6 +15,7 @@ at least c.
 """
 
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -108,7 +109,7 @@ def role_named(name: str) -> Role:
     """
     if name not in ROLES:
         near = difflib.get_close_matches(name, ROLES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise InputError(f"no role is named {name!r}{hint} The roles are {', '.join(ROLES)}")
     return ROLES[name]
 
@@ -166,7 +167,9 @@ def _module(place: str, spec: str) -> ModuleType:
     path = Path(place)
     if not path.is_file():
         raise InputError(f"no file {place} (looked for target {spec!r} from {Path.cwd()})")
-    name = f"marlspec_target_{abs(hash(path.resolve()))}_{path.stem}"
+    state = path.stat()  # a file that was edited since is imported again
+    version = f"{path.resolve()} {state.st_mtime_ns} {state.st_size}".encode()
+    name = f"marlspec_target_{hashlib.sha256(version).hexdigest()[:16]}_{path.stem}"
     if name in sys.modules:
         return sys.modules[name]
     specification = importlib.util.spec_from_file_location(name, path)
