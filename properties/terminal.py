@@ -58,7 +58,8 @@ def _print_refutation(verdict: Verdict, console: Console) -> None:
     if verdict.witness is None:
         return
     console.print(
-        f"[red]{verdict.claim_id} is refuted[/]" + (f" as expected: {verdict.expected}" if verdict.expected else "")
+        f"[red]{verdict.claim_id} is refuted[/]"
+        + (f" as expected: {escape(verdict.expected)}" if verdict.expected else "")
     )
     lines = [*verdict.witness.lines(), *([verdict.reason] if verdict.reason else [])]
     for line in lines:
