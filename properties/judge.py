@@ -1,11 +1,14 @@
 """The judge: every claim of a role on a target, and the report; a recorded counterexample run again."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, get_args
 
+import torch
 from hypothesis.control import currently_in_test_context
+from torch import Tensor
 
 from marlspec.errors import InputError
 from marlspec.properties.claims import LEAST_EXAMPLES, Claim, Counterexample, Finding, claim_named, claims_of
@@ -14,6 +17,7 @@ from marlspec.properties.roles import ROLES, Target, parameters_of, role_named, 
 from marlspec.properties.trial import Engine, Parameters, Redraw, TargetError, Trial, overwrite
 from marlspec.properties.verdicts import Report, Verdict, Witness
 
+LARGEST_SEED = 2**32 - 1
 MIXER_SIZES = ((2, 3), (3, 2), (1, 1), (5, 4))
 JOINT_SIZES = ((2, 2, 3), (3, 2, 2), (2, 3, 1), (2, 4, 2))
 
@@ -53,7 +57,7 @@ def check(
         InputError: no such target, role or claim, or unusable arguments. What goes wrong inside the target is no
             exception but a verdict with outcome `error`.
     """
-    _refuse_bad_budget(examples, engine, parameters)
+    _refuse_bad_budget(examples, seed, engine, parameters)
     subject = target_of(target, settings)
     chosen = _chosen_claims(role, claims)
     announced = _announced(expected, chosen)
@@ -66,9 +70,9 @@ def check(
             break
     if all(verdict.outcome == "not_applicable" for verdict in verdicts):
         verdicts = [_nothing_applies(verdict) for verdict in verdicts]
-    return Report(
-        subject.name, role, tuple(verdicts), _dtype(trial), _size_names(trial), examples, seed, dict(settings or {})
-    )
+    dtype = _dtype(trial)
+    trial.restore_modes()
+    return Report(subject.name, role, tuple(verdicts), dtype, _size_names(trial), examples, seed, dict(settings or {}))
 
 
 def replay(witness: Witness, target: Any) -> Counterexample | None:
@@ -87,35 +91,53 @@ def replay(witness: Witness, target: Any) -> Counterexample | None:
     entry = claim_named(witness.claim_id)
     if role_named(witness.role).name not in _roles_of(entry):
         raise InputError(f"the witness names the claim {entry.id!r}, which the role {witness.role!r} does not make")
-    trial = Trial(_as_recorded(subject, witness), witness.role, (dict(witness.size),), seed=witness.seed)
-    with isolated(witness.seed):
+    _refuse_bad_budget(witness.examples, witness.seed, "plain", witness.parameters)
+    (size,) = _sizes(witness.role, [[witness.size.get(name, 0) for name in _axes(witness.role)]])
+    mode: Parameters = "given" if witness.parameters == "given" else "redrawn"
+    with _as_recorded(subject, witness) as recorded, isolated(witness.seed):
+        trial = Trial(recorded, witness.role, (size,), witness.examples, witness.seed, parameters=mode)
         try:
-            return entry.recheck(trial, dict(witness.size), witness.case)
-        except (KeyError, ValueError, IndexError) as error:
+            return entry.recheck(trial, size, witness.case)
+        except (KeyError, ValueError, IndexError, TypeError) as error:
             raise InputError(f"the witness's case does not fit the claim {entry.id!r}: {error!r}") from error
+        finally:
+            trial.restore_modes()
 
 
-def _as_recorded(target: Target, witness: Witness) -> Target:
-    """The target with its parameters overwritten as the witness records."""
+@contextmanager
+def _as_recorded(target: Target, witness: Witness) -> Iterator[Target]:
+    """The target with its parameters overwritten as the witness records; what they held is written back at the end."""
     if witness.redraw is None:
-        return target
+        yield target
+        return
     redraw = Redraw(int(witness.redraw["seed"]), float(witness.redraw["scale"]))
+    kept: list[tuple[Tensor, Tensor]] = []
 
     def factory(*sizes: int, **settings: Any) -> Any:
         function = target.factory(*sizes, **settings)
-        overwrite(parameters_of(function), redraw)
+        parameters = parameters_of(function)
+        kept.extend((parameter, parameter.detach().clone()) for parameter in parameters)
+        overwrite(parameters, redraw)
         return function
 
-    return Target(target.name, factory, target.settings)
+    vars(factory)["arrays"] = getattr(target.factory, "arrays", None)
+    try:
+        yield Target(target.name, factory, target.settings)
+    finally:
+        with torch.no_grad():
+            for parameter, value in reversed(kept):
+                parameter.copy_(value)
 
 
 def _roles_of(entry: Claim) -> list[str]:
     return [role.name for role in ROLES.values() if any(name in role.family for name in entry.roles)]
 
 
-def _refuse_bad_budget(examples: int, engine: str, parameters: str) -> None:
-    if examples < 1:
-        raise InputError(f"examples must be at least 1, not {examples}")
+def _refuse_bad_budget(examples: int, seed: int, engine: str, parameters: str) -> None:
+    if not isinstance(examples, int) or examples < 1:
+        raise InputError(f"examples must be an integer of at least 1, not {examples!r}")
+    if not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
+        raise InputError(f"seed must be an integer from 0 to {LARGEST_SEED}, not {seed!r}")
     for name, value, kind in (("engine", engine, Engine), ("parameters", parameters, Parameters)):
         if value not in get_args(kind):
             raise InputError(f"{name} must be one of {', '.join(get_args(kind))}, not {value!r}")
@@ -127,6 +149,8 @@ def _chosen_claims(role: str, wanted: Sequence[str] | None) -> tuple[Claim, ...]
     available = claims_of(role)
     if wanted is None:
         return available
+    if not wanted:
+        raise InputError("name at least one claim to judge, or leave the claims out to judge all of the role's")
     for identifier in wanted:
         if identifier not in [entry.id for entry in available]:
             claim_named(identifier)
@@ -145,14 +169,22 @@ def _announced(expected: Mapping[str, str] | None, chosen: Sequence[Claim]) -> d
 
 
 def _sizes(role: str, sizes: Sequence[Sequence[int]] | None) -> tuple[dict[str, int], ...]:
-    names = ("n_agents", "n_actions", "state_size") if role == "joint_value" else ("n_agents", "state_size")
+    names = _axes(role)
     wanted = sizes if sizes is not None else JOINT_SIZES if role == "joint_value" else MIXER_SIZES
+    if not isinstance(wanted, Sequence) or not all(isinstance(size, Sequence) for size in wanted):
+        raise InputError(f"write sizes as pairs or triples, as in [(2, 3)]; got {wanted}")
     if not wanted:
         raise InputError("give at least one size to judge at")
     for size in wanted:
-        if len(size) != len(names) or any(not isinstance(value, int) or value < 1 for value in size):
-            raise InputError(f"a size of the role {role!r} is {' x '.join(names)}, each at least 1; got {list(size)}")
+        if len(size) != len(names) or any(type(value) is not int or value < 1 for value in size):
+            raise InputError(
+                f"a size of the role {role!r} is {' x '.join(names)}, each an integer of at least 1; got {list(size)}"
+            )
     return tuple(dict(zip(names, size, strict=True)) for size in wanted)
+
+
+def _axes(role: str) -> tuple[str, ...]:
+    return ("n_agents", "n_actions", "state_size") if role == "joint_value" else ("n_agents", "state_size")
 
 
 def _judge(entry: Claim, trial: Trial, before: Mapping[str, Verdict]) -> Verdict:
@@ -197,6 +229,8 @@ def _verdict(entry: Claim, trial: Trial, finding: Finding, seconds: float) -> Ve
             found.case,
             found.computed,
             found.required,
+            trial.examples,
+            trial.parameters,
         )
         return Verdict(entry.id, "refuted", witness=witness, **common)  # type: ignore[arg-type]
     if finding.not_applicable is not None:
@@ -226,7 +260,8 @@ def _nothing_applies(verdict: Verdict) -> Verdict:
 
 def _dtype(trial: Trial) -> str:
     try:
-        subject = trial.build(trial.sizes[0])
+        with isolated(trial.seed):
+            subject = trial.build(trial.sizes[0])
     except TargetError:
         return "unknown"
     name = str(subject.precision).removeprefix("torch.")

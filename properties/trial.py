@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from marlspec.properties.isolation import default_dtype, isolated
-from marlspec.properties.roles import Target, parameters_of
+from marlspec.properties.roles import Target, modules_of, parameters_of
 
 Array = NDArray[Any]
 Engine = Literal["hypothesis", "plain"]
@@ -46,7 +47,7 @@ class Redraw:
 
     def to_json(self) -> dict[str, float]:
         """Return seed and scale."""
-        return {"seed": self.seed, "scale": self.scale}
+        return {"seed": float(self.seed), "scale": self.scale}
 
 
 @dataclass
@@ -132,8 +133,11 @@ class Subject:
                 f"the target returned shape {list(shape)} for a batch of {batch}; return shape [B], here [{batch}]"
                 + _fix(shape, batch)
             )
-        tensor = torch.as_tensor(result).detach().to("cpu")
-        if not tensor.dtype.is_floating_point:
+        try:
+            tensor = torch.as_tensor(np.ascontiguousarray(result) if self.numpy else result).detach().to("cpu")
+        except Exception as error:  # objects, dates, tensors without data
+            raise TargetError(f"the target's result cannot be read as numbers: {error}") from error
+        if tensor.dtype not in ROUNDING:
             raise TargetError(
                 f"the target returned {str(tensor.dtype).removeprefix('torch.')}; return floating-point values"
             )
@@ -177,6 +181,7 @@ class Trial:
     parameters: Parameters = "redrawn"
     proved: set[str] = field(default_factory=set)
     _types: dict[tuple[tuple[str, int], ...], tuple[torch.dtype, torch.dtype, bool]] = field(default_factory=dict)
+    _modes: WeakKeyDictionary[torch.nn.Module, bool] = field(default_factory=WeakKeyDictionary)
 
     def build(self, size: Mapping[str, int]) -> Subject:
         """Build the target afresh at one size; the same seed gives the same parameters.
@@ -198,8 +203,16 @@ class Trial:
             raise TargetError(
                 f"the factory returned {_article(type(function).__name__)}, which cannot be called; return a function"
             )
+        for module in [part for whole in modules_of(function) for part in whole.modules()]:
+            self._modes.setdefault(module, module.training)
+        self.restore_modes()
         made: Callable[..., Any] = function
         return made
+
+    def restore_modes(self) -> None:
+        """Set every module to the mode (training or not) in which the factory first handed it over."""
+        for module, training in self._modes.items():
+            module.training = training
 
     def _probe(self, size: Mapping[str, int]) -> tuple[torch.dtype, torch.dtype, bool]:
         """Find out in which arithmetic the target works: float64 if it takes it, else float32."""

@@ -20,6 +20,12 @@ from marlspec.errors import InputError
 Outcome = Literal["proved", "holds", "refuted", "not_applicable", "error"]
 REPORT_SCHEMA = "marlspec.report/1"
 WITNESS_SCHEMA = "marlspec.witness/1"
+_WITNESS_FIELDS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    **dict.fromkeys(("target", "role", "claim_id", "computed", "required", "parameters"), (str, "text")),
+    **dict.fromkeys(("settings", "size", "case"), (dict, "an object")),
+    **dict.fromkeys(("seed", "examples"), (int, "an integer")),
+    "redraw": ((dict, type(None)), "an object or null"),
+}
 
 
 @dataclass(frozen=True)
@@ -32,11 +38,12 @@ class Witness:
         claim_id: the claim that it refutes.
         settings: keyword arguments of the target's factory.
         size: the role's sizes, by name (n_agents, state_size, ..).
-        seed: seed of the global generators when the target was built.
+        seed: of the judge's draws, and of the global generators when the target was built.
         redraw: None at the target's own parameters, else seed and scale of the parameters written over them.
         case: the input, by name.
         computed: what the target gave, in words.
         required: what the claim requires, in words.
+        examples, parameters: as given to `check`, for claims that are refuted where a search finds nothing.
     """
 
     target: str
@@ -49,6 +56,8 @@ class Witness:
     case: Mapping[str, Any]
     computed: str
     required: str
+    examples: int = 200
+    parameters: str = "redrawn"
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that `marlspec replay` reads."""
@@ -65,6 +74,13 @@ class Witness:
             found = record.get("schema") if isinstance(record, dict) else type(record).__name__
             raise InputError(f"{source} is no witness: its schema is {found!r}, expected {WITNESS_SCHEMA!r}")
         fields = {name: value for name, value in record.items() if name != "schema"}
+        for name, (kind, words) in _WITNESS_FIELDS.items():
+            if name in fields and not isinstance(fields[name], kind):
+                raise InputError(f"{source} is no witness: {name!r} must be {words}, not {json.dumps(fields[name])}")
+        if fields.get("redraw") is not None and not _is_redraw(fields["redraw"]):
+            raise InputError(f"{source} is no witness: 'redraw' must hold the numbers seed and scale")
+        if not all(isinstance(value, int) for value in fields.get("size", {}).values()):
+            raise InputError(f"{source} is no witness: 'size' must hold integers, not {fields['size']}")
         try:
             return Witness(**fields)
         except TypeError as error:
@@ -77,7 +93,7 @@ class Witness:
         parameters = (
             "as the factory made them"
             if redraw is None
-            else f"drawn anew (normal, scale {redraw['scale']:g}, seed {redraw['seed']:g})"
+            else f"drawn anew (normal, scale {redraw['scale']:g}, seed {redraw['seed']:.0f})"
         )
         inputs = [f"{name} = {compact(value)}" for name, value in self.case.items()]
         return [
@@ -192,7 +208,8 @@ class Report:
         return record
 
     def write_json(self, path: str | Path) -> None:
-        """Write the JSON object to a file."""
+        """Write the JSON object to a file; its folder is made where it is missing."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
 
 
@@ -209,6 +226,10 @@ def read_witness(path: str | Path) -> Witness:
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}") from error
     return Witness.from_json(record, str(path))
+
+
+def _is_redraw(record: Mapping[str, Any]) -> bool:
+    return set(record) == {"seed", "scale"} and all(isinstance(value, (int, float)) for value in record.values())
 
 
 def compact(value: Any) -> str:
