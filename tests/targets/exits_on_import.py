@@ -1,0 +1,3 @@
+"""A script with no guard: importing it ends the process."""
+
+raise SystemExit("bye")

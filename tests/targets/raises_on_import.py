@@ -1,0 +1,3 @@
+"""A target file that cannot be imported."""
+
+raise ZeroDivisionError("no such luck")
