@@ -25,7 +25,8 @@ from marlspec.properties.trial import ROUNDING, Redraw, Subject, Trial
 Array = NDArray[Any]
 Size = Mapping[str, int]
 ROWS = 16
-MOST_JOINT_ACTIONS = 32
+MOST_JOINT_ACTIONS = 32  # for a mixer, whose number of actions is ours to choose
+TOO_MANY = 1024
 BOOK = "Albrecht et al. 2024, section 9.5.1 (individual-global-max)"
 SANE_JOINT = ("joint_value.finite", "joint_value.deterministic")
 ROWWISE = (*SANE, *SANE_JOINT, "mixer.batch", "joint_value.batch")
@@ -80,6 +81,16 @@ def _n_actions(size: Size) -> int:
     if "n_actions" in size:
         return size["n_actions"]
     return max(count for count in (2, 3) if count == 2 or count ** size["n_agents"] <= MOST_JOINT_ACTIONS)
+
+
+def _enumerable(trial: Trial) -> tuple[Size, ...]:
+    """The sizes whose joint actions can all be tried."""
+    return tuple(size for size in trial.sizes if _n_actions(size) ** size["n_agents"] <= TOO_MANY)
+
+
+def _too_many(trial: Trial) -> str:
+    least = min(_n_actions(size) ** size["n_agents"] for size in trial.sizes)
+    return f"{least:,} joint actions are too many to try them all; judge at fewer agents or actions as well."
 
 
 def _tolerance(subject: Subject, table: Tables, utilities: Array, row: int) -> float:
@@ -236,7 +247,7 @@ def _judge_batches(
     trial: Trial, check: Callable[[Subject, Redraw | None, Array, Array], Counterexample | None]
 ) -> tuple[Counterexample | None, int, str]:
     """Run a check of utility tables at own and re-drawn parameters, shrink what it finds, and count the inputs."""
-    subjects = [trial.build(size) for size in trial.sizes]
+    subjects = [trial.build(size) for size in _enumerable(trial)]
     tally = Tally()
 
     def body(draw: Draw) -> Counterexample | None:
@@ -254,7 +265,7 @@ def _judge_batches(
         found = for_each_draw(
             len(subjects),
             body,
-            examples=max(1, trial.examples // 2),
+            examples=max(1, trial.examples // 4),
             seed=trial.seed,
             engine=trial.engine,
             redraw=redraw,
@@ -295,11 +306,13 @@ def _smaller(
 def containment(trial: Trial) -> Finding:
     """Acting greedily alone is acting greedily together."""
     found, examples, scope = _judge_batches(trial, _escaping)
+    if not _enumerable(trial) and "mixer.monotone" not in trial.proved:
+        return Finding(not_applicable=_too_many(trial))
     if found is None and "mixer.monotone" in trial.proved:
         return Finding(
             proved=True,
             method="corollary of mixer.monotone",
-            scope="architecture: every parameter",
+            scope=trial.proved["mixer.monotone"],
             examples=examples,
             reason="Replacing each action by a greedy one lowers no utility, so Q_tot does not fall.",
         )
@@ -380,7 +393,9 @@ def equivalence(trial: Trial) -> Finding:
     """Regret costs at least what the slopes promise."""
     tally = Tally()
     generator = np.random.default_rng(trial.seed)
-    for size in trial.sizes:
+    if not _enumerable(trial):
+        return Finding(not_applicable=_too_many(trial))
+    for size in _enumerable(trial):
         subject = trial.build(size)
         try:
             bounds = _certified(subject)

@@ -14,7 +14,9 @@ arrays. A joint value may promise more by the attribute `min_slope = c > 0` on f
 at least c.
 """
 
+import contextlib
 import difflib
+import functools
 import hashlib
 import importlib
 import importlib.util
@@ -22,7 +24,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -221,6 +223,12 @@ def parameters_of(function: Any) -> list[torch.Tensor]:
     return [part for part in tensors if part.requires_grad and part.is_leaf and part.dtype.is_floating_point]
 
 
+def dtypes_of(function: Any) -> set[torch.dtype]:
+    """Return the floating types of all tensors that a function holds: parameters, buffers and others."""
+    tensors = [part for part in _reachable(function) if isinstance(part, torch.Tensor)]
+    return {tensor.dtype for tensor in tensors if tensor.dtype.is_floating_point}
+
+
 def modules_of(function: Any) -> list[torch.nn.Module]:
     """Return the modules that a function is, or holds in its closure, attributes and containers."""
     return [part for part in _reachable(function) if isinstance(part, torch.nn.Module)]
@@ -247,26 +255,47 @@ def _reachable(thing: Any) -> list[Any]:
 
 def _parts(thing: Any) -> list[Any]:
     if isinstance(thing, torch.nn.Module):
-        return [*thing.parameters(), *vars(thing).values()]
+        return [*thing.parameters(), *thing.buffers(), *vars(thing).values()]
     if isinstance(thing, Mapping):
         return list(thing.values())
     if isinstance(thing, (list, tuple, set)):
         return list(thing)
-    parts: list[Any] = []
-    for cell in getattr(thing, "__closure__", None) or ():
-        try:
-            parts.append(cell.cell_contents)
-        except ValueError:
-            continue  # a cell that is not filled yet holds nothing
-    parts.extend(getattr(thing, "__defaults__", None) or ())
-    parts.extend((getattr(thing, "__kwdefaults__", None) or {}).values())
-    parts.extend(
-        part for part in (getattr(thing, "__self__", None), getattr(thing, "__wrapped__", None)) if part is not None
-    )
-    parts.extend(
-        [thing.func, *thing.args, *thing.keywords.values()]
-        if hasattr(thing, "func") and hasattr(thing, "keywords")
-        else []
-    )
-    parts.extend(getattr(thing, "__dict__", {}).values() if not isinstance(thing, type) else [])
-    return parts
+    if isinstance(thing, MethodType):
+        return [thing.__self__, thing.__func__]
+    if isinstance(thing, functools.partial):
+        return [thing.func, *thing.args, *thing.keywords.values()]
+    if isinstance(thing, FunctionType):
+        return [
+            *_cells(thing),
+            *(thing.__defaults__ or ()),
+            *(thing.__kwdefaults__ or {}).values(),
+            *vars(thing).values(),
+        ]
+    return _attributes(thing)
+
+
+def _cells(function: FunctionType) -> list[Any]:
+    """What a function closes over; a cell that is not filled yet holds nothing."""
+    contents = []
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):
+            contents.append(cell.cell_contents)
+    return contents
+
+
+def _attributes(thing: Any) -> list[Any]:
+    """An object's own attributes, read without running any code of its class."""
+    try:
+        own = list(object.__getattribute__(thing, "__dict__").values())
+    except AttributeError:
+        own = []
+    slots = [
+        value
+        for kind in type(thing).__mro__
+        for value in vars(kind).values()
+        if isinstance(value, MemberDescriptorType)
+    ]
+    for slot in slots:
+        with contextlib.suppress(AttributeError):
+            own.append(slot.__get__(thing))
+    return own

@@ -15,7 +15,7 @@ import hypothesis
 import numpy as np
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.errors import NoSuchExample
+from hypothesis.errors import Flaky, NoSuchExample
 from numpy.typing import NDArray
 
 from marlspec.properties.trial import Engine, Redraw
@@ -51,16 +51,13 @@ class Draw:
 
 
 def draws(size: int, redraw: bool) -> st.SearchStrategy[Draw]:
-    """Return the strategy over draws at one size; with `redraw`, every draw re-draws the parameters."""
-    parameters = st.builds(Redraw, st.integers(0, SEEDS), st.sampled_from(REDRAW_SCALES)) if redraw else st.none()
-    return st.builds(
-        Draw,
-        st.just(size),
-        st.sampled_from(KINDS),
-        st.sampled_from(SCALES),
-        st.integers(0, SEEDS),
-        parameters,
-    )
+    """Return the strategy over draws at one size; with `redraw`, every draw re-draws the parameters.
+
+    One choice of eight bytes makes a draw: hypothesis mixes constants of the caller's own modules into its choices of
+    numbers, which would make verdicts differ from place to place.
+    """
+    entropy = st.binary(min_size=8, max_size=8)
+    return entropy.map(lambda seed: plain_draw(np.random.default_rng(int.from_bytes(seed)), size, redraw))
 
 
 def plain_draw(generator: np.random.Generator, size: int, redraw: bool) -> Draw:
@@ -218,7 +215,7 @@ def shrink(start: Array, fails: Callable[[Array], bool], *, seed: int, engine: E
             ),
             random=Random(seed),
         )
-    except NoSuchExample:
+    except (NoSuchExample, Flaky):  # Flaky: the target changes its answers, which is another claim's to say
         return best
     return min((best, simplified(found, fails)), key=_cost)
 

@@ -15,9 +15,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.parameter import is_lazy
 
 from marlspec.properties.isolation import default_dtype, isolated
-from marlspec.properties.roles import Target, modules_of, parameters_of
+from marlspec.properties.roles import Target, dtypes_of, modules_of, parameters_of
 
 Array = NDArray[Any]
 Engine = Literal["hypothesis", "plain"]
@@ -58,7 +59,7 @@ class Subject:
         function: what the factory returned.
         size: the role's sizes by name.
         dtype: floating type of its inputs.
-        precision: the coarser of input and output type; tolerances go by it.
+        precision: the coarsest type of its inputs, its output and the tensors that it holds; tolerances go by it.
         numpy: whether it takes and gives numpy arrays.
         seed: seed of the global generators while it was built.
         wrote: whether the last call wrote into its inputs.
@@ -169,7 +170,7 @@ class Trial:
         seed: all randomness of the trial follows from it.
         engine: hypothesis, or plain numpy draws where a caller is inside a hypothesis test of its own.
         parameters: whether the architecture is judged (parameters drawn anew) or the given parameters alone.
-        proved: ids of claims already proved for every parameter.
+        proved: claims already proved, by id, with the scope of the proof.
     """
 
     target: Target
@@ -179,7 +180,7 @@ class Trial:
     seed: int = 0
     engine: Engine = "hypothesis"
     parameters: Parameters = "redrawn"
-    proved: set[str] = field(default_factory=set)
+    proved: dict[str, str] = field(default_factory=dict)
     _types: dict[tuple[tuple[str, int], ...], tuple[torch.dtype, torch.dtype, bool]] = field(default_factory=dict)
     _modes: WeakKeyDictionary[torch.nn.Module, bool] = field(default_factory=WeakKeyDictionary)
 
@@ -193,7 +194,14 @@ class Trial:
         if key not in self._types:
             self._types[key] = self._probe(size)
         dtype, precision, arrays = self._types[key]
-        return Subject(self._make(size, dtype), size, dtype, precision, arrays, self.seed)
+        subject = Subject(self._make(size, dtype), size, dtype, precision, arrays, self.seed)
+        if any(is_lazy(parameter) for parameter in subject.parameters):
+            with isolated(
+                self.seed
+            ):  # lazy parameters get their shapes, and the same numbers each time, at a first call
+                subject.tensor(*_probe_inputs(size))
+            vars(subject).pop("parameters")
+        return subject
 
     def _make(self, size: Mapping[str, int], dtype: torch.dtype) -> Callable[..., Any]:
         sizes = ", ".join(f"{name}={value}" for name, value in size.items())
@@ -215,9 +223,9 @@ class Trial:
             module.training = training
 
     def _probe(self, size: Mapping[str, int]) -> tuple[torch.dtype, torch.dtype, bool]:
-        """Find out in which arithmetic the target works: float64 if it takes it, else float32."""
+        """Find out in which arithmetic the target works: float64 if it takes it, else its own."""
         first: TargetError | None = None
-        for dtype in (torch.float64, torch.float32):
+        for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
             function = self._make(size, dtype)
             arrays = "numpy" in (getattr(self.target.factory, "arrays", None), getattr(function, "arrays", None))
             subject = Subject(function, size, dtype, dtype, arrays, self.seed)
@@ -226,8 +234,8 @@ class Trial:
             except TargetError as error:
                 first = first or error
                 continue
-            coarser = min(dtype, result.dtype, key=lambda kind: -torch.finfo(kind).eps)
-            return dtype, coarser, arrays
+            held = {kind for kind in dtypes_of(function) if kind in ROUNDING}
+            return dtype, max({dtype, result.dtype} | held, key=lambda kind: torch.finfo(kind).eps), arrays
         assert first is not None
         raise first
 

@@ -60,7 +60,8 @@ def trace(function: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> Graph
     Raises:
         Unknown: the function cannot be exported, keeps state in buffers, or writes into its inputs.
     """
-    module = _Module(function).train(_in_training(function))
+    module = _Module(function)
+    module.training = _in_training(function)  # not train(), which would reach into the target's own parts
     try:
         with _quiet():
             program = torch.export.export(module, inputs)

@@ -109,7 +109,7 @@ def _apply(node: Node, values: dict[str, Any]) -> Any:
             return _move(node, args, kwargs)
         if name in RULES:
             return RULES[name](*args, **kwargs)
-    except (TypeError, RuntimeError, ValueError) as error:
+    except (TypeError, RuntimeError, ValueError, IndexError) as error:
         raise Unknown(f"{location(node)}: {error}") from None
     raise Unknown(f"{location(node)} has no interval rule")
 
@@ -160,8 +160,10 @@ def _evaluate(node: Node, args: list[Any], kwargs: dict[str, Any]) -> Any:
 
 def _move(node: Node, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Elements are moved or repeated: do the same to the bounds, and to the slopes along their leading axis."""
-    if any(value.varies for value in _intervals_in([*args[1:], *kwargs.values()])) and str(node.target) not in _CATS:
-        raise Unknown(f"{location(node)} takes elements that depend on the utilities")
+    if str(node.target) not in _CATS and not all(x.fixed for x in _intervals_in([*args[1:], *kwargs.values()])):
+        raise Unknown(f"{location(node)} takes elements that depend on its inputs")
+    if not _is_floating(node.meta["val"]):
+        raise Unknown(f"{location(node)} makes integers of something that is known by its bounds only")
     args = [torch.float64 if isinstance(value, torch.dtype) and value in _FLOATS else value for value in args]
     kwargs = {name: torch.float64 if value in _FLOATS else value for name, value in kwargs.items()}
     low, high = (_call(node, args, kwargs, pick) for pick in (lambda v: v.low, lambda v: v.high))
@@ -169,21 +171,23 @@ def _move(node: Node, args: list[Any], kwargs: dict[str, Any]) -> Any:
     if not varying:
         return _wrap(low, high, None, None)
     n = len(varying[0].slope_low)  # type: ignore[arg-type]
+    joined = str(node.target) in _CATS
 
     def one(index: int, which: str) -> Any:
         def slope(value: Interval) -> Tensor:
-            found = getattr(value, which)
-            return (
-                found[index]
-                if found is not None
-                else torch.zeros_like(value.low)
-                if value.low.dtype.is_floating_point
-                else value.low
-            )
+            found: Tensor | None = getattr(value, which)
+            if found is not None:
+                return found[index]
+            return torch.zeros_like(value.low) if joined else value.low  # else it is an index
 
         return _call(node, args, kwargs, slope)
 
     return _wrap(low, high, [one(i, "slope_low") for i in range(n)], [one(i, "slope_high") for i in range(n)])
+
+
+def _is_floating(value: Any) -> bool:
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return all(isinstance(item, Tensor) and item.dtype.is_floating_point for item in values)
 
 
 def _wrap(low: Any, high: Any, slope_low: list[Any] | None, slope_high: list[Any] | None) -> Any:
@@ -360,6 +364,8 @@ def _reshaped(x: Interval, move: Callable[[Tensor], Tensor]) -> Interval:
 
 
 def _linear(value: Interval, weight: Interval, bias: Any = None) -> Interval:
+    if weight.low.ndim == 1:
+        return _matmul(value, weight)
     product = _matmul(value, _reshaped(weight, lambda t: t.transpose(-1, -2)))
     return product if bias is None else _add(product, bias)
 

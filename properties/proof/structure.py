@@ -118,6 +118,8 @@ def _apply(node: Node, facts: dict[str, Any]) -> Any:
     varies = any(fact.change for fact in _facts_in([*args, *kwargs.values()]))
     if varies and not _is_real(node.meta.get("val")):
         raise Unknown(f"{location(node)} turns utilities into something that is no real number")
+    if not varies and not _is_real(node.meta["val"]):
+        return _any_constant(node)  # integers wrap around and truncate, complex numbers have no sign
     known = _cancelled(node)
     if known is not None:
         return facts[known.name]
@@ -132,7 +134,11 @@ def _apply(node: Node, facts: dict[str, Any]) -> Any:
                 raise Unknown(f"{location(node)}: {error}") from None
     elif varies:
         raise Unknown(f"{location(node)} is not on the list of operators whose monotonicity is known")
-    value = node.meta.get("val")
+    return _any_constant(node)
+
+
+def _any_constant(node: Node) -> Any:
+    value = node.meta["val"]
     return tuple(ANY_CONSTANT for _ in value) if isinstance(value, (tuple, list)) else ANY_CONSTANT
 
 
@@ -347,7 +353,9 @@ def _div(first: Any, second: Any) -> Fact:
     divisor = _fact(second)
     if divisor.change or divisor.signs not in (Signs.POSITIVE, Signs.NEGATIVE):
         raise _UnsupportedError("the divisor is not known to be of one sign and free of the utilities")
-    return _product(first, divisor)
+    low, high = divisor.bounds
+    inverse = Fact(Change.NONE, divisor.signs, 1 / high if high else -INFINITY, 1 / low if low else INFINITY)
+    return _product(first, inverse)
 
 
 def _sum(value: Any, *_: Any, **__: Any) -> Fact:
@@ -431,8 +439,10 @@ def _tanh(value: Any) -> Fact:
 
 
 def _softplus(value: Any, beta: Any = 1.0, threshold: Any = 20.0) -> Fact:
-    if not (isinstance(beta, (int, float)) and beta > 0):
-        raise _UnsupportedError("softplus is covered for beta > 0 only")
+    if not (isinstance(beta, (int, float)) and beta >= 0.1):
+        raise _UnsupportedError(
+            "softplus is covered for beta >= 0.1 only: its step down at the threshold is 2e-9 / beta"
+        )
     if not (isinstance(threshold, (int, float)) and threshold >= 20):
         raise _UnsupportedError("softplus with a threshold below 20 has a visible step down at it")
     return _positive(value)
@@ -557,6 +567,8 @@ def _batch_norm(
 ) -> Fact:
     if training:
         raise _UnsupportedError("batch statistics make a row depend on the others: hand the module over in eval mode")
+    if any(fact.change for fact in _facts_in([_mean, _variance])):
+        raise _UnsupportedError("the statistics depend on the utilities")
     fact = Fact(_fact(value).change, Signs.ANY)
     scaled = fact if weight is None else _product(fact, weight)
     return scaled if bias is None else _sum_of(scaled, bias)
@@ -569,7 +581,7 @@ def _dropout(value: Any, probability: Any = 0.5, training: Any = True) -> Fact:
 
 
 def _native_dropout(value: Any, probability: Any, training: Any) -> Any:
-    return (_dropout(value, probability, training), ANY_CONSTANT)
+    return (_dropout(value, probability, training is not False), ANY_CONSTANT)
 
 
 MOVES = (
@@ -630,7 +642,7 @@ RULES: dict[str, Rule] = {
     "aten.sqrt.default": _sqrt,
     "aten.log.default": _log,
     "aten.log1p.default": _log,
-    "aten.outer.default": _mul,
+    "aten.outer.default": _product,
     "aten.prelu.default": _prelu,
     "aten.new_zeros.default": lambda *_, **__: Fact(Change.NONE, Signs.ZERO),
     "aten.new_ones.default": lambda *_, **__: Fact(Change.NONE, Signs.POSITIVE),
