@@ -6,6 +6,7 @@ torch nor hypothesis.
 
 import importlib
 import sys
+import traceback
 from typing import NamedTuple
 
 from marlspec import __version__
@@ -67,12 +68,14 @@ def run(arguments: list[str]) -> int:
         print(f"marlspec: error: no command named {name!r}; the commands are {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
     command = COMMANDS[name]
-    function = getattr(importlib.import_module(command.module), command.function)
     try:
+        function = getattr(importlib.import_module(command.module), command.function)
         return int(function(rest))
-    except InputError as error:
+    except (InputError, OSError) as error:
         print(f"marlspec {name}: error: {error}", file=sys.stderr)
-        return 2
+    except Exception:  # a fault of the program's own must not end with 1, which says that a target is refuted
+        traceback.print_exc()
+    return 2
 
 
 def main() -> None:
