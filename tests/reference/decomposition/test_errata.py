@@ -2,6 +2,7 @@
 
 import inspect
 import types
+from pathlib import Path
 
 import pytest
 import torch
@@ -122,9 +123,7 @@ def largest_error_at_the_end(module, game):
     return float((y - stored.reward).abs().max())
 
 
-def test_every_erratum_of_the_ledger_is_shown_here():
-    for number, erratum in ERRATA.items():
-        file, _, name = erratum.shown_by.partition("::")
-        assert file.endswith("test_errata.py")
-        assert name == f"test_{number.lower()}"
-        assert callable(globals()[name])
+@pytest.mark.parametrize("number", ERRATA)
+def test_every_erratum_of_the_ledger_names_a_test_that_exists(number):
+    file, _, name = ERRATA[number].shown_by.partition("::")
+    assert f"def {name}(" in (Path(__file__).parents[3] / file).read_text(encoding="utf-8")
