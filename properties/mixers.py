@@ -176,9 +176,10 @@ def _recheck_deterministic(trial: Trial, size: Size, case: Mapping[str, Any]) ->
 
 
 def _changing(subject: Subject, utilities: Array, state: Array, calls: int) -> Counterexample | None:
-    """Call a freshly built target on one input again and again."""
+    """Call a target on one input again and again, and on another one in between."""
     first = subject(utilities, state)
     for call in range(2, calls + 1):
+        subject(utilities + 1, state + 1)
         value = subject(utilities, state)
         if not np.array_equal(first, value, equal_nan=True):
             row = int(np.flatnonzero(~((first == value) | (np.isnan(first) & np.isnan(value))))[0])
@@ -191,7 +192,8 @@ def _changing(subject: Subject, utilities: Array, state: Array, calls: int) -> C
                 subject.size,
                 None,
                 plain({**inputs, "calls": call}),
-                f"Q_tot = {first[row]:.9g} at the first call, {value[row]:.9g} at call {call}, on the same input",
+                f"Q_tot = {first[row]:.9g} at the first call, {value[row]:.9g} at call {call} on the same input "
+                "(another input in between)",
                 "the same answer at every call",
             )
     return None
@@ -202,7 +204,7 @@ def _changing(subject: Subject, utilities: Array, state: Array, calls: int) -> C
     "The same input gives the same Q_tot, at every call.",
     roles=MIXERS,
     cite=f"{QMIX}, section 4.1: Q_tot is a function of the utilities and the state",
-    method="the same batch in repeated calls, bit for bit",
+    method="the same batch in repeated calls, another one in between, bit for bit",
     recheck=_recheck_deterministic,
 )
 def deterministic(trial: Trial) -> Finding:
