@@ -191,7 +191,8 @@ def _facts_in(values: list[Any] | tuple[Any, ...]) -> list[Fact]:
 def _is_real(value: Any) -> bool:
     """Whether all tensors of a node's result are floating point (those that hold indices of a maximum aside)."""
     if isinstance(value, torch.Tensor):
-        return value.dtype.is_floating_point and value.numel() > 0
+        sizes = list(value.shape)  # symbols where the shape depends on the data
+        return value.dtype.is_floating_point and all(type(size) is int and size > 0 for size in sizes)
     return isinstance(value, (tuple, list)) and len(value) > 0 and _is_real(value[0])
 
 

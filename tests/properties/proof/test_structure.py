@@ -101,6 +101,7 @@ TRAPS = {
     "dropout in training": lambda q, z: F.dropout(q, training=True).sum(-1),
     "remainder": lambda q, z: q.remainder(3.0).sum(-1),
     "hypernetwork sees utilities": lambda q, z: (q * (q.sum(-1, keepdim=True) + 8 * z[:, :1]).abs()).sum(-1),
+    "shape that depends on utilities": lambda q, z: -q[q > 0].sum() + z[:, 0],
     "through numpy": lambda q, z: torch.as_tensor(q.numpy().sum(-1)),
     "difference of cumulative sums": lambda q, z: q.cumsum(-1)[:, 0] - q.cumsum(-1)[:, 1],
     "training mode falls": in_training(Both()),
