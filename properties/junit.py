@@ -13,7 +13,7 @@ _NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 def write_junit(reports: Sequence[Report], path: str | Path) -> None:
     """Write reports as one JUnit file; its folder is made where it is missing.
 
-    Characters that XML cannot hold, such as those that colour a terminal, are written as \\x1b.
+    Characters that XML cannot hold, such as those that colour a terminal, are written by their number.
     """
     root = ElementTree.Element("testsuites")
     for report in reports:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from marlspec.errors import InputError
 from marlspec.properties.claims import claims_of
 from marlspec.properties.judge import check
 from marlspec.properties.roles import target_of
@@ -52,7 +53,9 @@ class ClaimCheck:
         needed = [identifier for identifier in entry.requires if identifier in known]
         if self.claim_id == "igm.containment" and "mixer.monotone" in known:
             needed.append("mixer.monotone")
-        return check(target, self.role, claims=[*needed, self.claim_id], **self.options)
+        judged = [*needed, self.claim_id]
+        announced = {name: reason for name, reason in self.options.get("expected", {}).items() if name in judged}
+        return check(target, self.role, claims=judged, **{**self.options, "expected": announced})
 
 
 def settle(report: Report, claim_id: str) -> Verdict:
@@ -83,8 +86,14 @@ def parametrize_with_claims(
     Args:
         targets: factories, or specifications of them.
         role: the role to judge them in.
-        options: further arguments of `check` (examples, seed, sizes, ..).
+        options: further arguments of `check` (examples, seed, sizes, expected, ..).
+
+    Raises:
+        InputError: no such target or role, or an expected refutation of a claim that the role does not make.
     """
+    for identifier in options.get("expected", {}):
+        if identifier not in [entry.id for entry in claims_of(role)]:
+            raise InputError(f"a refutation of {identifier!r} is expected, which the role {role!r} does not claim")
     pairs = [
         pytest.param(target, ClaimCheck(entry.id, role, options), id=f"{target_of(target).name}-{entry.id}")
         for target in targets
