@@ -340,11 +340,23 @@ def test_same_seed_same_report_in_this_process(spec, quick, total, free_weights)
     assert without_times(check(free_weights.target, "mixer", **quick)) == without_times(free_weights)
 
 
-def test_same_seed_same_report_in_processes_with_other_hash_seeds(total, free_weights):
-    command = [sys.executable, "-c", SCRIPT, "vdn_mixer", total.target, "mixer", free_weights.target]
+def test_same_seed_same_report_in_other_processes(total, free_weights, tmp_path):
+    """Other hash seeds change nothing, nor do other modules: hypothesis likes to draw what stands in a user's code."""
+    numbers = random.Random(0)
+    (tmp_path / "many_constants.py").write_text(
+        f"NUMBERS = {[numbers.randrange(101, 2**31) for _ in range(300)]}\n"
+        f"FRACTIONS = {[numbers.randrange(-6400, 6400) / 64 for _ in range(300)]}\n"
+        f"WORDS = {[numbers.randbytes(size) for size in range(4, 33) for _ in range(5)]}\n"
+    )
+    arguments = ["vdn_mixer", total.target, "mixer", free_weights.target]
     runs = [
-        subprocess.Popen(command, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE, text=True)
-        for seed in ("1", "2")
+        subprocess.Popen(
+            [sys.executable, "-c", first + SCRIPT, *arguments],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for seed, first in (("1", ""), ("2", "import many_constants\n"))
     ]
     for run in runs:
         out, _ = run.communicate()
