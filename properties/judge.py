@@ -57,7 +57,8 @@ def check(
         InputError: no such target, role or claim, or unusable arguments. What goes wrong inside the target is no
             exception but a verdict with outcome `error`.
     """
-    _refuse_bad_budget(examples, seed, engine, parameters)
+    _refuse_bad_seed(seed)
+    _refuse_bad_budget(examples, engine, parameters)
     subject = target_of(target, settings)
     chosen = _chosen_claims(role, claims)
     announced = _announced(expected, chosen)
@@ -91,11 +92,10 @@ def replay(witness: Witness, target: Any) -> Counterexample | None:
     entry = claim_named(witness.claim_id)
     if role_named(witness.role).name not in _roles_of(entry):
         raise InputError(f"the witness names the claim {entry.id!r}, which the role {witness.role!r} does not make")
-    _refuse_bad_budget(witness.examples, witness.seed, "plain", witness.parameters)
+    _refuse_bad_seed(witness.seed)
     (size,) = _sizes(witness.role, [[witness.size.get(name, 0) for name in _axes(witness.role)]])
-    mode: Parameters = "given" if witness.parameters == "given" else "redrawn"
     with _as_recorded(subject, witness) as recorded, isolated(witness.seed):
-        trial = Trial(recorded, witness.role, (size,), witness.examples, witness.seed, parameters=mode)
+        trial = Trial(recorded, witness.role, (size,), seed=witness.seed)
         try:
             return entry.recheck(trial, size, witness.case)
         except (KeyError, ValueError, IndexError, TypeError) as error:
@@ -133,11 +133,14 @@ def _roles_of(entry: Claim) -> list[str]:
     return [role.name for role in ROLES.values() if any(name in role.family for name in entry.roles)]
 
 
-def _refuse_bad_budget(examples: int, seed: int, engine: str, parameters: str) -> None:
-    if not isinstance(examples, int) or examples < 1:
-        raise InputError(f"examples must be an integer of at least 1, not {examples!r}")
+def _refuse_bad_seed(seed: int) -> None:
     if not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
         raise InputError(f"seed must be an integer from 0 to {LARGEST_SEED}, not {seed!r}")
+
+
+def _refuse_bad_budget(examples: int, engine: str, parameters: str) -> None:
+    if not isinstance(examples, int) or examples < 1:
+        raise InputError(f"examples must be an integer of at least 1, not {examples!r}")
     for name, value, kind in (("engine", engine, Engine), ("parameters", parameters, Parameters)):
         if value not in get_args(kind):
             raise InputError(f"{name} must be one of {', '.join(get_args(kind))}, not {value!r}")
@@ -229,8 +232,6 @@ def _verdict(entry: Claim, trial: Trial, finding: Finding, seconds: float) -> Ve
             found.case,
             found.computed,
             found.required,
-            trial.examples,
-            trial.parameters,
         )
         return Verdict(entry.id, "refuted", witness=witness, **common)  # type: ignore[arg-type]
     if finding.not_applicable is not None:

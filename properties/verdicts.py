@@ -21,9 +21,9 @@ Outcome = Literal["proved", "holds", "refuted", "not_applicable", "error"]
 REPORT_SCHEMA = "marlspec.report/1"
 WITNESS_SCHEMA = "marlspec.witness/1"
 _WITNESS_FIELDS: dict[str, tuple[type | tuple[type, ...], str]] = {
-    **dict.fromkeys(("target", "role", "claim_id", "computed", "required", "parameters"), (str, "text")),
+    **dict.fromkeys(("target", "role", "claim_id", "computed", "required"), (str, "text")),
     **dict.fromkeys(("settings", "size", "case"), (dict, "an object")),
-    **dict.fromkeys(("seed", "examples"), (int, "an integer")),
+    "seed": (int, "an integer"),
     "redraw": ((dict, type(None)), "an object or null"),
 }
 
@@ -43,7 +43,6 @@ class Witness:
         case: the input, by name.
         computed: what the target gave, in words.
         required: what the claim requires, in words.
-        examples, parameters: as given to `check`, for claims that are refuted where a search finds nothing.
     """
 
     target: str
@@ -56,8 +55,6 @@ class Witness:
     case: Mapping[str, Any]
     computed: str
     required: str
-    examples: int = 200
-    parameters: str = "redrawn"
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object that `marlspec replay` reads."""
