@@ -102,8 +102,9 @@ def test_an_error_outranks_a_refutation(spec, quick):
 
 
 def test_fewer_than_100_distinct_inputs_support_no_verdict(spec):
-    report = check(spec("sound", "total"), "mixer", sizes=[(2, 3)], examples=1, claims=["mixer.batch"])
-    verdict = report.verdict("mixer.batch")
+    options = {"sizes": [(2, 3)], "examples": 1, "claims": ["igm.containment"]}
+    report = check(spec("sound", "total_in_numpy"), "mixer", **options)
+    verdict = report.verdict("igm.containment")
     assert verdict.outcome == "error"
     assert 0 < verdict.examples < 100
     assert f"only {verdict.examples} distinct inputs" in verdict.reason
