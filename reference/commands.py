@@ -80,6 +80,7 @@ def train_command(argv: list[str]) -> int:
     if not game.is_common_reward:
         raise InputError(f"{name} needs a common-reward game, and the agents' rewards differ in {game.name}")
 
+    import torch
     import tyro
 
     from marlspec.games.batched import BatchedStagedGame
@@ -88,6 +89,7 @@ def train_command(argv: list[str]) -> int:
 
     algorithm = learner_class(name)
     config = tyro.cli(algorithm.config_type, args=options, prog=f"marlspec train {name} {game_name}")
+    torch.set_num_threads(1)  # the networks are tiny: more threads only wait for each other
     batched = BatchedStagedGame(game, usable_device(config.device))
     result = train(algorithm, batched, config, progress=sys.stderr.isatty())
     _report(result.learner, game, result.seconds, _console())

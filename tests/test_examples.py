@@ -66,6 +66,7 @@ def test_a_job_of_the_main_job(main_job, monkeypatch, algorithm, data):
     assert result.tables.shape == (5, 3, 3)
     assert np.isfinite(result.tables).all()
     assert counter.value == 200
+    assert result.updates == 200
     (row,) = main_job.rows([result])
     assert row[0] == f"{algorithm} climbing"
     assert len(row) == 1 + len(main_job.HEADS)
