@@ -87,7 +87,7 @@ def test_metadata_names_licence_python_and_what_it_needs(unpacked):
 def test_the_unpacked_wheel_judges_a_target_and_writes_its_page(unpacked, tmp_path):
     target = ROOT / "tests" / "targets" / "sound.py"
     code = "import marlspec; print(marlspec.__file__); from marlspec.cli import main; main()"
-    arguments = ["check", f"{target}:total", "--role", "vdn_mixer", "--sizes", "2x3", "--examples", "80"]
+    arguments = ["check", f"{target}:total", "--role", "vdn_mixer", "--sizes", "2x3", "--examples", "48"]
     process = subprocess.run(
         [sys.executable, "-c", code, *arguments, "--html", "page.html"],
         env={**os.environ, "PYTHONPATH": str(unpacked)},

@@ -62,7 +62,7 @@ def hostile_report():
         Verdict("mixer.monotone", "error", reason=f"{HOSTILE}\x1b[1m\x00", details=f"{HOSTILE}\x1b[1m\ufffe"),
         Verdict("igm.equivalence", "not_applicable", reason=HOSTILE),
     )
-    return Report(HOSTILE, "mixer", verdicts, HOSTILE, (HOSTILE,), 80, 0)
+    return Report(HOSTILE, "mixer", verdicts, HOSTILE, (HOSTILE,), 48, 0)
 
 
 def test_the_page_holds_each_target_claim_and_witness(reports):

@@ -18,7 +18,7 @@ pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[2]
 CONFORMANCE = str(ROOT / "properties" / "test_conformance.py")
-QUICK = ("--spec-sizes", "2x3", "--examples", "80")
+QUICK = ("--spec-sizes", "2x3", "--examples", "48")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -162,14 +162,14 @@ def undefined(n_agents, state_size):
 def column(n_agents, state_size):
     return lambda utilities, state: utilities.sum(-1, keepdim=True)
 
-@parametrize_with_claims([sound, falling, undefined, column], role="mixer", sizes=[(2, 3)], examples=80)
+@parametrize_with_claims([sound, falling, undefined, column], role="mixer", sizes=[(2, 3)], examples=48)
 def test_mixer(target, claim):
     verdict = claim(target)
     assert verdict.ok
 
 KNOWN = {"mixer.monotone": "the first weight is negative", "igm.containment": "follows from it"}
 
-@parametrize_with_claims([falling], role="mixer", sizes=[(2, 3)], examples=80, expected=KNOWN)
+@parametrize_with_claims([falling], role="mixer", sizes=[(2, 3)], examples=48, expected=KNOWN)
 def test_known(target, claim):
     claim(target)
 """

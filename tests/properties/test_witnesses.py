@@ -55,7 +55,7 @@ def test_every_claim_refutes_a_broken_target_and_its_witness_replays(spec, tmp_p
 def test_no_claim_refutes_a_sound_target(spec, role, claim_id):
     name = {"joint_value": "summed_value", "vdn_mixer": "total", "mixer": "total"}.get(role)
     target = spec("sound", name) if name else "marlspec.properties.reference_targets:qmix_mixer"
-    report = check(target, role, sizes=SIZES.get(role, [(2, 3)]), examples=80, claims=[claim_id])
+    report = check(target, role, sizes=SIZES.get(role, [(2, 3)]), examples=48, claims=[claim_id])
     verdict = report.verdict(claim_id)
     assert verdict.witness is None
     assert verdict.outcome in ("proved", "holds") or "min_slope" in verdict.reason

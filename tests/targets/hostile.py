@@ -53,7 +53,7 @@ def integers(n_agents, state_size):
 
 
 def complex_numbers(n_agents, state_size):
-    return lambda utilities, state: utilities.sum(-1) + 0j
+    return lambda utilities, state: utilities.sum(-1).to(torch.complex128)
 
 
 def pair(n_agents, state_size):
