@@ -408,10 +408,13 @@ def _unused_agent(bench: _Bench, index: int) -> Counterexample | None:
     )
 
 
+_LEAST_ROUNDS = 50  # searches for something that should exist end when it is found; giving up early would cry wolf
+
+
 def _draws(bench: _Bench, index: int) -> Iterator[Draw]:
     """Draws for one size, a quarter of the budget at own and as much at re-drawn parameters."""
     generator = np.random.default_rng(bench.trial.seed)
-    for round_ in range(max(2, bench.trial.examples // 4)):
+    for round_ in range(max(_LEAST_ROUNDS, bench.trial.examples // 4)):
         for redraw in (False, True) if bench.redraws else (False,):
             parameters = Redraw(int(generator.integers(SEEDS)), (0.5, 1.0, 2.0)[round_ % 3]) if redraw else None
             yield Draw(index, ("fine", "wide", "lattice")[round_ % 3], 8.0, int(generator.integers(SEEDS)), parameters)

@@ -109,7 +109,7 @@ def _apply(node: Node, values: dict[str, Any]) -> Any:
             return _move(node, args, kwargs)
         if name in RULES:
             return RULES[name](*args, **kwargs)
-    except (TypeError, RuntimeError, ValueError, IndexError) as error:
+    except (TypeError, RuntimeError, ValueError, IndexError, ArithmeticError) as error:
         raise Unknown(f"{location(node)}: {error}") from None
     raise Unknown(f"{location(node)} has no interval rule")
 
