@@ -415,8 +415,8 @@ def equivalence(trial: Trial) -> Finding:
                 )
     if len(tally) < LEAST_EXAMPLES:
         return Finding(
-            not_applicable=f"Slopes are bounded away from zero on {len(tally)} of the drawn inputs only; "
-            "where a slope may be zero, whatever maximises Q_tot need not be greedy (E11)."
+            not_applicable=f"Slopes are known to be bounded away from zero on {len(tally)} of the drawn inputs only "
+            f"({LEAST_EXAMPLES} are wanted). A zero slope lets actions that are not greedy maximise Q_tot (E11)."
         )
     return Finding(method="interval slopes, all joint actions", scope="these parameters", examples=len(tally))
 

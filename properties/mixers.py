@@ -336,7 +336,8 @@ def batch(trial: Trial) -> Finding:
         values = subject(utilities, state)
         leaks = (row for row in _some_rows(rows) if _leaking(subject, utilities, state, row, values))
         row = next(leaks, None)
-        return None if row is None else _smaller_batch(trial, subject, utilities, state, row)
+        found = None if row is None else _leaking(subject, utilities, state, row, values)
+        return found and _smaller_batch(trial, subject, utilities, state, int(found.case["row"]), found)
 
     found = bench.run(body, redraw=False, share=0.5)
     return Finding(counterexample=found, method="search", scope="these parameters", examples=len(bench.tally))
@@ -347,7 +348,9 @@ def _some_rows(rows: int) -> list[int]:
     return list(range(rows)) if rows <= 8 else sorted({*range(0, rows, 9), rows - 1})
 
 
-def _smaller_batch(trial: Trial, subject: Subject, utilities: Array, state: Array, row: int) -> Counterexample:
+def _smaller_batch(
+    trial: Trial, subject: Subject, utilities: Array, state: Array, row: int, original: Counterexample
+) -> Counterexample:
     """Fewer rows first, then simpler numbers."""
     rows = list(range(len(utilities)))
     for other in [r for r in rows if r != row]:
@@ -366,9 +369,7 @@ def _smaller_batch(trial: Trial, subject: Subject, utilities: Array, state: Arra
         seed=trial.seed,
         engine=trial.engine,
     )
-    found = at(small)
-    assert found is not None
-    return found
+    return at(small) or original
 
 
 # --- mixer.every_agent ------------------------------------------------------------------------------------------------
