@@ -76,7 +76,7 @@ def main() -> int:
     )
     parser.add_argument("--enumerated", type=int, default=10_000, help="updates on enumerated data, at most")
     options = parser.parse_args()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 150)
     console.rule("Judging the reference and torchrl")
     reports = judge(console)
     console.rule(f"Training VDN and QMIX, {SEEDS} seeds at once")
@@ -153,7 +153,7 @@ def run(job: Job) -> Result:
                 learner.learn(batch)
         updates += CHUNK
         _advance(CHUNK)
-        if batch is not None and updates % CHECK == 0:
+        if batch is not None and updates % CHECK == 0 and 2 * updates >= job.updates:  # earlier may be a plateau
             now = joint_table(learner)
             settled, before = bool((now - before).abs().max() < SETTLED), now
     _advance(job.updates - updates)
