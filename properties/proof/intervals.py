@@ -476,9 +476,12 @@ def _leaky_relu(value: Any, negative_slope: Any = 0.01) -> Interval:
 
 
 def _softplus(value: Any, beta: Any = 1.0, threshold: Any = 20.0) -> Interval:
-    if not (beta > 0 and threshold >= 20):
-        raise ValueError("only softplus with beta > 0 and a threshold of 20 or more has an interval rule")
-    function = lambda t: torch.nn.functional.softplus(t, beta, threshold)  # noqa: E731
+    if not (beta >= 0.1 and threshold >= 20):  # its step down at the threshold is 2e-9 / beta
+        raise ValueError("only softplus with beta >= 0.1 and a threshold of 20 or more has an interval rule")
+
+    def function(t: Tensor) -> Tensor:
+        return torch.nn.functional.softplus(t, beta, threshold)
+
     return _rising(function, lambda low, high: ((beta * low).sigmoid(), (beta * high).sigmoid()))(value)
 
 

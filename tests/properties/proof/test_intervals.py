@@ -111,6 +111,7 @@ def test_an_ignored_utility_has_slope_zero():
         lambda q, z: (q / z[:, :N]).sum(-1),
         lambda q, z: z.gather(1, q.argmax(1, keepdim=True))[:, 0],
         lambda q, z: F.gelu(q).sum(-1),
+        lambda q, z: F.softplus(q, beta=1e-9).sum(-1),
         lambda q, z: torch.einsum("bn,bn,bn->b", q, q, q),
         lambda q, z: torch.einsum("...n,...n->...", q, q),
     ],
