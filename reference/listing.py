@@ -28,6 +28,7 @@ from marlspec.reference.errata import ERRATA
 
 ROOT = Path(__file__).parent
 NOT_ALGORITHMS = {"commands.py", "errata.py", "listing.py"}
+NO_PSEUDOCODE = {"parts", "solution"}  # what pseudocode takes for granted, and definitions
 SPINE = ("__init__", "step", "learn")
 NUMBERED = re.compile(r" *(\d+)  ( *\S.*)")
 EARLY = re.compile(r"\(before line (\d+): [^)]+\)")
@@ -164,7 +165,7 @@ def _errata_alone(marker: re.Match[str]) -> str:
 
 def _is_algorithm(path: Path) -> bool:
     is_tool = len(path.parts) == 1 and path.name in NOT_ALGORITHMS
-    return not is_tool and path.parts[0] != "parts" and path.name != "__init__.py"
+    return not is_tool and path.parts[0] not in NO_PSEUDOCODE and path.name != "__init__.py"
 
 
 def _listing_lines(body: str, name: str) -> Iterator[ListingLine]:

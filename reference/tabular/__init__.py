@@ -1,0 +1,1 @@
+"""The tabular algorithms: central and independent Q-learning."""
