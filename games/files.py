@@ -1,19 +1,17 @@
-"""Payoff files: a normal-form game from JSON or CSV, numbers taken exactly as written."""
+"""Payoff files: a normal-form game from JSON, CSV or Gambit's .nfg, numbers taken exactly as written."""
 
 import csv
 import json
-import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from marlspec.errors import InputError
+from marlspec.games.exact_numbers import NOT_FINITE, NUMBER, exact_number
+from marlspec.games.gambit import parse_nfg
 from marlspec.games.matrix import NormalFormGame
 
-NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?\d+/\d+")
-NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
-MAX_CHARACTERS = 400
-MAX_EXPONENT = 400
+SUFFIXES = (".json", ".csv", ".nfg")
 KEYS = ("payoffs", "reward", "name", "actions")
 
 
@@ -28,7 +26,7 @@ class Labelled(NamedTuple):
 
 
 def read_payoffs(path: str | Path) -> NormalFormGame:
-    """Read a game from a .json or .csv file. Every number is exact: 0.1 means one tenth, not the nearest float.
+    """Read a game from a .json, .csv or .nfg file. Every number is exact: 0.1 means one tenth, not the nearest float.
 
     JSON is an object with either "payoffs", nested lists of shape [n, A_1, .., A_n], or "reward", the table of shape
     [A_1, .., A_n] of a common-reward game; its entries are numbers or strings such as "1/3". "name" and "actions" (one
@@ -38,13 +36,15 @@ def read_payoffs(path: str | Path) -> NormalFormGame:
     number names agent 2's actions, a first column without any number agent 1's. An empty first cell says that both are
     there, and labels may then look like numbers.
 
+    An .nfg file is a strategic game of Gambit with any number of agents; parse_nfg says how it is read.
+
     Raises:
         InputError: the file cannot be read or is no game; the message names file, place and remedy.
     """
     path = Path(path)
-    readers = {".json": _read_json, ".csv": _read_csv}
-    if path.suffix.lower() not in readers:
-        raise InputError(f"{path}: the name of a payoff file ends in .json or .csv")
+    readers = {".json": _read_json, ".csv": _read_csv, ".nfg": _read_nfg}
+    if not is_payoff_file(path):
+        raise InputError(f"{path}: the name of a payoff file ends in .json, .csv or .nfg")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -57,20 +57,9 @@ def read_payoffs(path: str | Path) -> NormalFormGame:
         raise InputError(f"{path}: {error}") from error
 
 
-def exact_number(text: str) -> int | Fraction:
-    """Read an integer, a decimal or a fraction exactly; InputError for anything else."""
-    if NOT_FINITE.fullmatch(text.strip()):
-        raise InputError(f"is {text.strip()}: payoffs must be finite")
-    if not NUMBER.fullmatch(text.strip()):
-        raise InputError(f"is {text!r}: write a number such as 3, -0.5 or 1/3")
-    exponent = re.search(r"[eE]([+-]?\d+)$", text.strip())
-    if len(text) > MAX_CHARACTERS or (exponent and abs(int(exponent[1])) > MAX_EXPONENT):
-        raise InputError(f"has more than {MAX_CHARACTERS} digits: rescale the payoffs")
-    try:
-        value = Fraction(text.strip())
-    except ZeroDivisionError as error:
-        raise InputError(f"is {text!r}: a denominator must not be zero") from error
-    return value.numerator if value.denominator == 1 else value
+def is_payoff_file(name: str | Path) -> bool:
+    """Tell whether a name ends like that of a payoff file; the names of games never do."""
+    return Path(name).suffix.lower() in SUFFIXES
 
 
 class _Literal(str):
@@ -208,6 +197,10 @@ def _exact_cell(cell: str, line: int, column: int) -> int | Fraction:
         return exact_number(cell)
     except InputError as error:
         raise InputError(f"line {line}, cell {column} {error}") from error
+
+
+def _read_nfg(text: str, path: Path) -> NormalFormGame:
+    return parse_nfg(text, name=path.stem, origin=_origin(path))
 
 
 def _origin(path: Path) -> str:

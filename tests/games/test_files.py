@@ -135,5 +135,5 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(InputError, match="cannot be read"):
         read_payoffs(str(tmp_path / "folder.csv"))
-    with pytest.raises(InputError, match=r"ends in \.json or \.csv"):
+    with pytest.raises(InputError, match=r"ends in \.json, \.csv or \.nfg"):
         read_payoffs("game.yaml")
