@@ -27,7 +27,7 @@ class Token(NamedTuple):
 class Strategies(NamedTuple):
     """How many strategies a player has, and their labels where the file gives any."""
 
-    count: int
+    size: int
     labels: list[str] | None
 
 
@@ -103,13 +103,13 @@ def parse_nfg(text: str, *, name: str = "game", origin: str = "") -> NormalFormG
     n_players = _read_players(scanner)
     strategies = _read_strategies(scanner, n_players)
     comment = scanner.expect_text("a comment") if scanner.peek().text.startswith(QUOTE) else ""
-    counts = tuple(own.count for own in strategies)
+    counts = tuple(own.size for own in strategies)
     read = _read_outcome_variant if scanner.peek().text == "{" else _read_payoff_variant
     return NormalFormGame(
         read(scanner, counts),
         name=title or name,
         citation=f"{comment} ({origin})" if comment and origin else comment or origin,
-        action_labels=[own.labels or default_labels(own.count) for own in strategies],
+        action_labels=[own.labels or default_labels(own.size) for own in strategies],
     )
 
 
@@ -174,17 +174,18 @@ def _read_payoff_variant(scanner: Scanner, counts: tuple[int, ...]) -> NDArray[A
 
 def _read_outcome_variant(scanner: Scanner, counts: tuple[int, ...]) -> NDArray[Any]:
     """Read the outcomes, then one number of an outcome for every joint action; shape [n, A_1, .., A_n]."""
-    outcomes = [[0] * len(counts), *_read_outcomes(scanner, len(counts))]
+    outcomes = _read_outcomes(scanner, len(counts))
     _check_length(scanner, prod(counts), "outcome numbers")
     payoffs = [payoff for _ in range(prod(counts)) for payoff in outcomes[_read_outcome_number(scanner, len(outcomes))]]
     return _in_reading_order(payoffs, (len(counts), *counts))
 
 
 def _read_outcomes(scanner: Scanner, n_players: int) -> list[list[int | Fraction]]:
+    """Read the payoffs of all outcomes; they are numbered from 1, after the one that pays nobody."""
     scanner.expect("{", "{ and the outcomes")
-    outcomes: list[list[int | Fraction]] = []
-    while not outcomes or scanner.peek().text != "}":
-        outcomes.append(_read_outcome(scanner, len(outcomes) + 1, n_players))
+    outcomes: list[list[int | Fraction]] = [[0] * n_players]
+    while len(outcomes) == 1 or scanner.peek().text != "}":
+        outcomes.append(_read_outcome(scanner, len(outcomes), n_players))
     scanner.take()
     return outcomes
 
