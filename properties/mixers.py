@@ -439,6 +439,8 @@ def every_agent(trial: Trial) -> Finding:
 
 # --- mixer.monotone ---------------------------------------------------------------------------------------------------
 
+EVERY_PARAMETER = "architecture: every parameter"
+
 
 def _recheck_monotone(trial: Trial, size: Size, case: Mapping[str, Any]) -> Counterexample | None:
     return _falling(trial.build(size), None, _Pair.from_case(case))
@@ -510,8 +512,7 @@ def _falling(subject: Subject, redraw: Redraw | None, pair: _Pair, least: float 
 )
 def monotone(trial: Trial) -> Finding:
     """Proof first, then searches of rising strength."""
-    graphs, doubt = _traces(trial)
-    proof, doubt = _structural_proof(trial, graphs) if graphs else (None, doubt)
+    proof, doubt, graphs = _structural_proof(trial)
     bench = _Bench(trial)
     bench.special = [scalars(graphs[0]) if graphs else [] for _ in bench.subjects]
     share = 1.0 if proof is None else 0.25  # after a proof, pairs only guard against paths that the trace did not take
@@ -550,31 +551,40 @@ def _coverage(trial: Trial) -> str:
     return f"For all utilities and states, by the graph traced at (agents x state size) {sizes}."
 
 
-def _traces(trial: Trial) -> tuple[list[Graph], str]:
-    """The graphs at every size; or, where the target resists tracing, none of them and why."""
+def _structural_proof(trial: Trial) -> tuple[str | None, str, list[Graph]]:
+    """Prove monotonicity size by size, up to the first that resists: tracing is what takes the time.
+
+    Returns:
+        The scope of the proof or None, why there is none, and the graphs traced so far.
+    """
+    graphs: list[Graph] = []
+    scope = EVERY_PARAMETER
     try:
-        return [graph for size in trial.sizes for graph in _graphs(trial, size)], ""
+        for size in trial.sizes:
+            for graph in _graphs(trial, size):
+                graphs.append(graph)
+                scope = _proved(trial, graph, scope)
     except Unknown as doubt:
-        return [], str(doubt)
+        return None, str(doubt), graphs
+    return scope, "", graphs
 
 
-def _structural_proof(trial: Trial, graphs: list[Graph]) -> tuple[str | None, str]:
-    """Prove monotonicity at every size; returns the scope, or None and why not."""
-    try:
-        for graph in graphs:
+def _proved(trial: Trial, graph: Graph, scope: str) -> str:
+    """Prove one graph within a scope, or, where the given parameters alone are judged, for those.
+
+    Raises:
+        Unknown: no proof is found.
+    """
+    if scope == EVERY_PARAMETER:
+        try:
             prove_monotone(graph)
-    except Unknown as doubt:
-        reason = str(doubt)
-    else:
-        return "architecture: every parameter", ""
-    if trial.parameters == "redrawn":
-        return None, reason
-    try:
-        for graph in graphs:
-            prove_monotone(graph, graph.constants)
-    except Unknown as doubt:
-        return None, str(doubt)
-    return "these parameters", ""
+        except Unknown:
+            if trial.parameters == "redrawn":
+                raise
+        else:
+            return scope
+    prove_monotone(graph, graph.constants)
+    return "these parameters"
 
 
 def _graphs(trial: Trial, size: Size) -> Iterator[Graph]:
