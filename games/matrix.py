@@ -64,7 +64,7 @@ class NormalFormGame:
         object.__setattr__(self, "payoffs", array)
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "citation", citation)
-        object.__setattr__(self, "action_labels", _checked_labels(action_labels, array.shape[1:]))
+        object.__setattr__(self, "action_labels", checked_labels(action_labels, array.shape[1:]))
 
     @classmethod
     def common_reward(
@@ -237,7 +237,7 @@ def number_array(values: object, what: str) -> NDArray[Any]:
     """
     if isinstance(values, np.ndarray):
         if _is_sound(values):
-            return values.astype(np.float64 if values.dtype.kind == "f" else object)
+            return _copied(values)
         values = values.tolist()
     shape = _first_shape(values, what)
     leaves = [_checked_number(leaf, place) for leaf, place in _walk(values, shape, what)]
@@ -266,7 +266,17 @@ def _is_sound(array: NDArray[Any]) -> bool:
         return False
     if array.dtype.kind == "f":
         return bool(np.isfinite(array).all())
-    return array.dtype.kind in "iu" or (array.dtype == object and set(map(type, array.flat)) == {int})
+    return array.dtype.kind in "iu" or (array.dtype == object and set(map(type, array.flat)) <= {int, Fraction})
+
+
+def _copied(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a sound array's numbers in a new array of float64 or of exact numbers, whole Fractions as integers."""
+    if array.dtype.kind == "f":
+        return array.astype(np.float64)
+    if array.dtype.kind in "iu" or Fraction not in set(map(type, array.flat)):
+        return array.astype(object)
+    whole: NDArray[Any] = np.frompyfunc(_checked_number, 2, 1)(array, "")
+    return whole
 
 
 def _first_shape(values: object, what: str) -> tuple[int, ...]:
@@ -309,9 +319,9 @@ def _checked_number(value: object, place: str) -> Number:
         return value.numerator if value.denominator == 1 else value
     if isinstance(value, float | np.floating):
         if not isfinite(value):
-            raise InputError(f"{place} is {float(value)}: payoffs must be finite")
+            raise InputError(f"{place} is {float(value)}: a finite number is needed")
         return float(value)
-    raise InputError(f"{place} is {value!r} of type {type(value).__name__}: payoffs are int, Fraction or float")
+    raise InputError(f"{place} is {value!r} of type {type(value).__name__}: a number is int, Fraction or float")
 
 
 def _to_float64(leaves: NDArray[Any], shape: tuple[int, ...], what: str) -> NDArray[Any]:
@@ -343,9 +353,10 @@ def _check_shape(payoffs: NDArray[Any]) -> None:
         )
 
 
-def _checked_labels(
+def checked_labels(
     labels: Sequence[Sequence[object]] | None, n_actions: tuple[int, ...]
 ) -> tuple[tuple[str, ...], ...]:
+    """Return one tuple of action labels per agent, the default ones for None; InputError where they do not fit."""
     if labels is None:
         return tuple(default_labels(count) for count in n_actions)
     if isinstance(labels, str) or len(labels) != len(n_actions):
