@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 from math import isfinite
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -248,6 +249,18 @@ def number_array(values: object, what: str) -> NDArray[Any]:
     return array.reshape(shape)
 
 
+def numerators(exact: NDArray[Any]) -> NDArray[Any]:
+    """Return the numerators of an array of int and Fraction: signs and sums are found faster in whole numbers."""
+    whole: NDArray[Any] = np.asarray(np.frompyfunc(attrgetter("numerator"), 1, 1)(exact), dtype=object)
+    return whole
+
+
+def denominators(exact: NDArray[Any]) -> NDArray[Any]:
+    """Return the denominators of an array of int and Fraction."""
+    whole: NDArray[Any] = np.asarray(np.frompyfunc(attrgetter("denominator"), 1, 1)(exact), dtype=object)
+    return whole
+
+
 def format_number(value: object) -> str:
     """Write a number as a person would: integers and fractions exactly, floats with up to six digits."""
     if isinstance(value, int | Fraction):
@@ -275,8 +288,10 @@ def _copied(array: NDArray[Any]) -> NDArray[Any]:
         return array.astype(np.float64)
     if array.dtype.kind in "iu" or Fraction not in set(map(type, array.flat)):
         return array.astype(object)
-    whole: NDArray[Any] = np.frompyfunc(_checked_number, 2, 1)(array, "")
-    return whole
+    copy = array.copy()
+    whole = np.asarray(denominators(array) == 1, dtype=bool)
+    copy[whole] = numerators(array[whole])
+    return copy
 
 
 def _first_shape(values: object, what: str) -> tuple[int, ...]:

@@ -14,8 +14,10 @@ from marlspec.games.matrix import (
     NormalFormGame,
     Number,
     checked_labels,
+    denominators,
     format_number,
     number_array,
+    numerators,
 )
 from marlspec.games.staged import TERMINAL, StagedGame, checked_gamma
 
@@ -279,7 +281,7 @@ class StochasticGame:
     def _dense(self, outcomes: NDArray[Any]) -> NDArray[Any]:
         """Spread values in outcome form over the states that follow; the others get 0."""
         table = np.zeros((*self.successors.shape[:-1], self.n_states), dtype=outcomes.dtype)
-        happens = self.probabilities > 0
+        happens = _positive(self.probabilities)
         rows = np.nonzero(happens)[:-1]
         table[(*rows, self.successors[happens])] = outcomes[happens]
         return table
@@ -378,25 +380,39 @@ def check_distributions(table: NDArray[Any], what: str) -> None:
     Raises:
         InputError: the message names the first offending place and the value or the sum found there.
     """
-    negative = np.asarray(table < 0, dtype=bool)
+    exact = table.dtype == object
+    negative = np.asarray((numerators(table) if exact else table) < 0, dtype=bool)
     if negative.any():
         index = _first(negative)
         raise InputError(
             f"{what}{place(index)} is {format_number(table[index])}: a probability must not be negative; make it 0 or "
             "more and let the row sum to one"
         )
-    sums = np.asarray(table.sum(axis=-1))
-    exact = table.dtype == object
-    wrong = np.asarray(sums != 1 if exact else np.abs(sums - 1) > SUM_TOLERANCE, dtype=bool)
+    wrong = ~_sum_to_one(table)
     if wrong.any():
         index = _first(wrong)
-        found = sums[index]
+        found = table[index].sum()
         shown = str(found) if exact else f"{float(found):.12g}"
         allowed = "exactly" if exact else f"within {SUM_TOLERANCE:g}"
         raise InputError(
             f"{what}{place(index)} sums to {shown}: probabilities must sum to one, {allowed}; change the row by "
             f"{1 - found if exact else f'{float(1 - found):.6g}'}"
         )
+
+
+def _sum_to_one(table: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which rows along the last axis sum to one; exact rows are compared over their common denominator."""
+    if table.dtype != object:
+        return np.asarray(np.abs(table.sum(axis=-1) - 1) <= SUM_TOLERANCE)
+    parts = denominators(table)
+    common = np.asarray(np.lcm.reduce(parts, axis=-1), dtype=object)
+    counts = numerators(table) * (common[..., None] // parts)
+    return np.asarray(counts.sum(axis=-1) == common, dtype=bool)
+
+
+def _positive(probabilities: NDArray[Any]) -> NDArray[np.bool_]:
+    exact = probabilities.dtype == object
+    return np.asarray((numerators(probabilities) if exact else probabilities) > 0, dtype=bool)
 
 
 def place(index: Sequence[int]) -> str:
@@ -424,8 +440,8 @@ def _checked_successors(successors: object) -> NDArray[np.int64]:
     if wrong.any():
         index = _first(wrong)
         raise InputError(
-            f"successors{place(index)} is {array[index]}: states are numbered 0 to {len(array) - 1}, one for each entry "
-            "of the first axis"
+            f"successors{place(index)} is {array[index]}: states are numbered 0 to {len(array) - 1}, one for each "
+            "entry of the first axis"
         )
     return array
 
@@ -498,13 +514,13 @@ def _check_distinct(successors: NDArray[np.int64], probabilities: NDArray[Any]) 
     """No state may occur twice among the possible outcomes of a row: R is a function of s, a and s'."""
     n_states, width = successors.shape[0], successors.shape[-1]
     impossible = n_states + np.arange(width)
-    named = np.sort(np.where(np.asarray(probabilities > 0, dtype=bool), successors, impossible), axis=-1)
+    named = np.sort(np.where(_positive(probabilities), successors, impossible), axis=-1)
     repeats = named[..., 1:] == named[..., :-1]
     if repeats.any():
         index = _first(repeats)
         raise InputError(
-            f"successors{place(index[:-1])} names state {named[index]} twice: merge the two outcomes into one, with the "
-            "sum of their probabilities"
+            f"successors{place(index[:-1])} names state {named[index]} twice: merge the two outcomes into one, with "
+            "the sum of their probabilities"
         )
 
 
@@ -515,7 +531,7 @@ def _canonical(
 
     A sampler whose rounded cumulative probabilities end below one then still falls on a possible outcome.
     """
-    happens = np.asarray(probabilities > 0, dtype=bool)
+    happens = _positive(probabilities)
     order = np.argsort(np.where(happens, successors, successors.shape[0]), axis=-1, kind="stable")
     counts = happens.sum(-1, keepdims=True)
     column = np.arange(int(counts.max()))
