@@ -174,8 +174,8 @@ def as_staged(game: NormalFormGame, *, gamma: Number = 1) -> StagedGame:
 
 def checked_gamma(gamma: Number) -> Number:
     """Return a discount in [0, 1] unchanged; InputError for anything else."""
-    if isinstance(gamma, bool) or not 0 <= gamma <= 1:
-        raise InputError(f"gamma is {gamma}: a discount lies between 0 and 1")
+    if isinstance(gamma, bool) or not isinstance(gamma, int | Fraction | float) or not 0 <= gamma <= 1:
+        raise InputError(f"gamma is {gamma!r}: a discount is an int, Fraction or float between 0 and 1")
     return gamma
 
 
