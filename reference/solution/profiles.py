@@ -87,7 +87,7 @@ def joint_rewards(game: NormalFormGame, joint: object) -> NDArray[Any]:
     distribution = checked_joint(game, joint)
     played = np.nonzero(distribution)
     weights, scale = over_common_denominator(distribution[played])
-    rewards, unit = over_common_denominator(game.payoffs[(slice(None), *played)])
+    rewards, unit = over_common_denominator(game.payoffs[:, *played])
     return np.array([Fraction(total, scale * unit) for total in rewards @ weights], dtype=object)
 
 
@@ -97,7 +97,7 @@ def _distribution(values: object, shape: tuple[int, ...], place: str) -> NDArray
         wanted = "x".join(map(str, shape)) or "some"
         raise InputError(f"{place} has shape {array.shape} where {wanted} probabilities are needed")
     numbers = [_probability(value, _place(place, index)) for index, value in np.ndenumerate(array)]
-    total = sum(map(Fraction, numbers), Fraction())
+    total = sum((Fraction(number) for number in numbers), Fraction())
     allowed = TOLERANCE if any(isinstance(number, float) for number in numbers) else 0
     if abs(total - 1) > allowed:
         shown = float(total) if allowed else total
