@@ -151,5 +151,9 @@ def claim_named(identifier: str) -> Claim:
 
 def _load() -> None:
     """Import the modules that register claims."""
+    import marlspec.properties.dynamics
+    import marlspec.properties.equilibria
+    import marlspec.properties.evaluation
     import marlspec.properties.igm
-    import marlspec.properties.mixers  # noqa: F401
+    import marlspec.properties.mixers
+    import marlspec.properties.tabular  # noqa: F401

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from time import perf_counter
 from typing import Any, get_args
 
@@ -18,8 +19,6 @@ from marlspec.properties.trial import Engine, Parameters, Redraw, TargetError, T
 from marlspec.properties.verdicts import Report, Verdict, Witness
 
 LARGEST_SEED = 2**32 - 1
-MIXER_SIZES = ((2, 3), (3, 2), (1, 1), (5, 4))
-JOINT_SIZES = ((2, 2, 3), (3, 2, 2), (2, 3, 1), (2, 4, 2))
 
 
 def check(
@@ -40,14 +39,16 @@ def check(
 
     Args:
         target: a factory, or `pkg.module:attr`, or `path/file.py:attr`; see `marlspec.properties.roles`.
-        role: `mixer`, `vdn_mixer`, `qmix_mixer` or `joint_value`.
-        examples: the budget of each claim, in batches of up to 128 inputs; a verdict counts the distinct inputs tried.
+        role: what the target is; `marlspec.properties.roles` and `marlspec claims` list the roles.
+        examples: the budget of each claim, in batches of up to 128 inputs, or in cases for roles without sizes; a
+            verdict counts the distinct inputs tried.
         seed: all randomness follows from it; the caller's global random states are left as they were.
         settings: keyword arguments added to each call of the factory.
-        sizes: the sizes to judge at, (n_agents, state_size) or (n_agents, n_actions, state_size) each.
+        sizes: the sizes to judge at, (n_agents, state_size) or (n_agents, n_actions, state_size) each, for roles whose
+            factory takes sizes.
         parameters: "redrawn" judges the architecture (free parameters are overwritten and restored), "given" the
-        target's
-            own parameters alone, for code that keeps them in range by other means, such as clipping after each update.
+            target's own parameters alone, for code that keeps them in range by other means, such as
+            clipping after each update.
         expected: refutations that are known, by claim id, each with its reason; one that does not come is an error.
         engine: "plain" draws without hypothesis, for use inside a hypothesis test.
         claims: ids to judge; all of the role's by default.
@@ -93,7 +94,8 @@ def replay(witness: Witness, target: Any) -> Counterexample | None:
     if role_named(witness.role).name not in _roles_of(entry):
         raise InputError(f"the witness names the claim {entry.id!r}, which the role {witness.role!r} does not make")
     _refuse_bad_seed(witness.seed)
-    (size,) = _sizes(witness.role, [[witness.size.get(name, 0) for name in _axes(witness.role)]])
+    axes = role_named(witness.role).axes
+    (size,) = _sizes(witness.role, [[witness.size.get(name, 0) for name in axes]] if axes else None)
     with _as_recorded(subject, witness) as recorded, isolated(witness.seed):
         trial = Trial(recorded, witness.role, (size,), seed=witness.seed)
         try:
@@ -172,8 +174,10 @@ def _announced(expected: Mapping[str, str] | None, chosen: Sequence[Claim]) -> d
 
 
 def _sizes(role: str, sizes: Sequence[Sequence[int]] | None) -> tuple[dict[str, int], ...]:
-    names = _axes(role)
-    wanted = sizes if sizes is not None else JOINT_SIZES if role == "joint_value" else MIXER_SIZES
+    names = role_named(role).axes
+    if not names and sizes is not None:
+        raise InputError(f"the role {role!r} has no sizes: leave them out")
+    wanted = role_named(role).sizes if sizes is None else sizes
     if not isinstance(wanted, Sequence) or not all(isinstance(size, Sequence) for size in wanted):
         raise InputError(f"write sizes as pairs or triples, as in [(2, 3)]; got {wanted}")
     if not wanted:
@@ -184,10 +188,6 @@ def _sizes(role: str, sizes: Sequence[Sequence[int]] | None) -> tuple[dict[str, 
                 f"a size of the role {role!r} is {' x '.join(names)}, each an integer of at least 1; got {list(size)}"
             )
     return tuple(dict(zip(names, size, strict=True)) for size in wanted)
-
-
-def _axes(role: str) -> tuple[str, ...]:
-    return ("n_agents", "n_actions", "state_size") if role == "joint_value" else ("n_agents", "state_size")
 
 
 def _judge(entry: Claim, trial: Trial, before: Mapping[str, Verdict]) -> Verdict:
@@ -212,13 +212,15 @@ def _seed_of(entry: Claim, trial: Trial) -> int:
 
 
 def _verdict(entry: Claim, trial: Trial, finding: Finding, seconds: float) -> Verdict:
-    common = {
-        "method": finding.method,
-        "scope": finding.scope,
-        "examples": finding.examples,
-        "seconds": seconds,
-        "reason": finding.reason,
-    }
+    held = Verdict(
+        entry.id,
+        "holds",
+        method=finding.method,
+        scope=finding.scope,
+        examples=finding.examples,
+        seconds=seconds,
+        reason=finding.reason,
+    )
     found = finding.counterexample
     if found is not None:
         witness = Witness(
@@ -233,26 +235,25 @@ def _verdict(entry: Claim, trial: Trial, finding: Finding, seconds: float) -> Ve
             found.computed,
             found.required,
         )
-        return Verdict(entry.id, "refuted", witness=witness, **common)  # type: ignore[arg-type]
+        return replace(held, outcome="refuted", witness=witness)
     if finding.not_applicable is not None:
         return Verdict(entry.id, "not_applicable", seconds=seconds, reason=finding.not_applicable)
     if finding.proved:
-        return Verdict(entry.id, "proved", **common)  # type: ignore[arg-type]
+        return replace(held, outcome="proved")
     if finding.examples < LEAST_EXAMPLES:
         reason = f"only {finding.examples} distinct inputs were tried; raise examples (now {trial.examples})"
         return Verdict(entry.id, "error", seconds=seconds, examples=finding.examples, reason=reason)
-    return Verdict(entry.id, "holds", **common)  # type: ignore[arg-type]
+    return held
 
 
 def _against_expectation(verdict: Verdict, announced: Mapping[str, str]) -> Verdict:
     reason = announced.get(verdict.claim_id)
     if reason is None or verdict.outcome == "error":
         return verdict
-    fields = {**vars(verdict)}
     if verdict.outcome == "refuted":
-        return Verdict(**{**fields, "expected": reason})
+        return replace(verdict, expected=reason)
     surprise = f"a refutation was expected ({reason}), but the outcome is {verdict.outcome}; drop the expectation"
-    return Verdict(**{**fields, "outcome": "error", "reason": surprise})
+    return replace(verdict, outcome="error", reason=surprise)
 
 
 def _nothing_applies(verdict: Verdict) -> Verdict:
@@ -260,6 +261,8 @@ def _nothing_applies(verdict: Verdict) -> Verdict:
 
 
 def _dtype(trial: Trial) -> str:
+    if not role_named(trial.role).axes:
+        return "float64"
     try:
         with isolated(trial.seed):
             subject = trial.build(trial.sizes[0])
@@ -270,4 +273,4 @@ def _dtype(trial: Trial) -> str:
 
 
 def _size_names(trial: Trial) -> tuple[str, ...]:
-    return tuple(" ".join(f"{name}={value}" for name, value in size.items()) for size in trial.sizes)
+    return tuple(" ".join(f"{name}={value}" for name, value in size.items()) for size in trial.sizes if size)

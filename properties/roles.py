@@ -1,6 +1,7 @@
 """Roles: what kind of thing a target is, and how a target is found and called.
 
-A role fixes one signature. A target is a factory, so that the judge can ask for the sizes it needs:
+A role fixes one signature. A target is a factory. Where the thing has sizes, the judge asks for those it needs, and
+inputs and output are torch tensors of one row per case:
 
     mixer         factory(n_agents, state_size) -> f
                   f(utilities [B, n], state [B, s]) -> Q_tot [B]
@@ -9,9 +10,27 @@ A role fixes one signature. A target is a factory, so that the judge can ask for
     joint_value   factory(n_agents, n_actions, state_size) -> f
                   f(utilities [B, n, A], actions [B, n], state [B, s]) -> Q_tot [B]
 
-Inputs and output are torch tensors; a factory or function with the attribute `arrays = "numpy"` gets and gives numpy
-arrays. A joint value may promise more by the attribute `min_slope = c > 0` on f: each unit of individual regret costs
-at least c.
+A factory or function with the attribute `arrays = "numpy"` gets and gives numpy arrays. A joint value may promise more
+by the attribute `min_slope = c > 0` on f: each unit of individual regret costs at least c.
+
+Where it has none, factory() returns the thing, which is called with one case at a time. Arrays are numpy float64 and
+results may be arrays, tensors or lists; `arrays = "torch"` asks for torch tensors instead.
+
+    equilibrium_solver  f(payoffs [n, A_1, .., A_n]) -> an equilibrium
+                        concept = "nash" (default): one mixed strategy [A_i] per agent, or with answers = "some" or
+                        "all" a list of such profiles; "correlated", "coarse_correlated": a distribution [A_1, .., A_n]
+                        agents = (2,) (default) or more numbers of agents; domain = "general" (default) or "zero_sum";
+                        epsilon: the regret that it promises not to exceed, for payoffs in [-8, 8]
+    nash_check          f(payoffs [n, A_1, .., A_n], profile, epsilon) -> whether no agent gains more than epsilon
+    pareto_check        f(payoffs [n, A_1, .., A_n], joint action [n]) -> whether it is Pareto-optimal
+                        among = "deterministic" (default) or "correlated" joint policies
+    evaluator           f(transitions [S, A_1, .., A_n, S], rewards [n, S, A_1, .., A_n, S], terminal [S], policy,
+                        gamma) -> values [n, S]; the policy holds a table [S, A_i] per agent
+    optimal_backup      f(transitions [S, A, S], rewards [S, A, S], terminal [S], gamma, Q [S, A]) -> TQ [S, A]
+    tabular_update      f(Q [S, A], s, a, r, s', terminated, alpha, gamma) -> Q after one update of Q-learning
+    cql_update          f(Q [S, A_1, .., A_n], s, a [n], r [n], s', terminated, alpha, gamma) -> Q after one update of
+                        central Q-learning; scalar = "sum" (default), or the index of the agent whose reward is taken
+    game                a game of marlspec.games.batched, or a PettingZoo ParallelEnv
 """
 
 import contextlib
@@ -76,11 +95,15 @@ class Role:
         name: as given by --role.
         signature: the factory's and the function's, in words.
         parents: the wider roles whose promises it makes as well.
+        axes: the sizes that its factory takes, by name.
+        sizes: the sizes to judge at by default; one empty size where the factory takes none.
     """
 
     name: str
     signature: str
     parents: tuple[str, ...] = ()
+    axes: tuple[str, ...] = ()
+    sizes: tuple[tuple[int, ...], ...] = ((),)
 
     @property
     def family(self) -> tuple[str, ...]:
@@ -89,16 +112,29 @@ class Role:
 
 
 _MIXER = "factory(n_agents, state_size) -> f(utilities [B, n], state [B, s]) -> [B]"
+_MIXER_AXES = ("n_agents", "state_size")
+_MIXER_SIZES = ((2, 3), (3, 2), (1, 1), (5, 4))
 ROLES = {
     role.name: role
     for role in (
-        Role("mixer", _MIXER),
-        Role("vdn_mixer", _MIXER, ("mixer",)),
-        Role("qmix_mixer", _MIXER, ("mixer",)),
+        Role("mixer", _MIXER, (), _MIXER_AXES, _MIXER_SIZES),
+        Role("vdn_mixer", _MIXER, ("mixer",), _MIXER_AXES, _MIXER_SIZES),
+        Role("qmix_mixer", _MIXER, ("mixer",), _MIXER_AXES, _MIXER_SIZES),
         Role(
             "joint_value",
             "factory(n_agents, n_actions, state_size) -> f(utilities [B, n, A], actions [B, n], state [B, s]) -> [B]",
+            (),
+            ("n_agents", "n_actions", "state_size"),
+            ((2, 2, 3), (3, 2, 2), (2, 3, 1), (2, 4, 2)),
         ),
+        Role("equilibrium_solver", "factory() -> f(payoffs [n, A_1, .., A_n]) -> profile, profiles or distribution"),
+        Role("nash_check", "factory() -> f(payoffs [n, A_1, .., A_n], profile, epsilon) -> bool"),
+        Role("pareto_check", "factory() -> f(payoffs [n, A_1, .., A_n], joint action [n]) -> bool"),
+        Role("evaluator", "factory() -> f(transitions, rewards, terminal, policy, gamma) -> values [n, S]"),
+        Role("optimal_backup", "factory() -> f(transitions, rewards, terminal, gamma, Q [S, A]) -> TQ [S, A]"),
+        Role("tabular_update", "factory() -> f(Q [S, A], s, a, r, s', terminated, alpha, gamma) -> Q [S, A]"),
+        Role("cql_update", "factory() -> f(Q [S, A_1, .., A_n], s, a [n], r [n], s', terminated, alpha, gamma) -> Q"),
+        Role("game", "factory() -> BatchedGame or PettingZoo ParallelEnv"),
     )
 }
 

@@ -224,7 +224,7 @@ def simplified(start: Array, fails: Callable[[Array], bool]) -> Array:
     while improved:
         improved = False
         for index in range(len(current)):
-            for value in _simpler(float(current[index])):
+            for value in simpler(float(current[index])):
                 candidate = current.copy()
                 candidate[index] = value
                 if fails(candidate):
@@ -233,7 +233,7 @@ def simplified(start: Array, fails: Callable[[Array], bool]) -> Array:
     return current
 
 
-def _simpler(value: float) -> list[float]:
+def simpler(value: float) -> list[float]:
     """Candidates that are strictly simpler than `value`, the simplest first."""
     candidates = [
         0.0,

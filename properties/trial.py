@@ -86,7 +86,7 @@ class Subject:
         batch = len(inputs[0])
         arguments = [self._argument(value) for value in inputs]
         originals = [self._argument(value) for value in inputs]
-        with default_dtype(self.dtype), torch.no_grad(), _errors_of_target(f"on a batch of {batch}"):
+        with default_dtype(self.dtype), torch.no_grad(), errors_of_target(f"on a batch of {batch}"):
             result = self.function(*arguments)
         self.wrote = any(not _equal(now, before) for now, before in zip(arguments, originals, strict=True))
         return self._checked(result, batch)
@@ -205,7 +205,7 @@ class Trial:
 
     def _make(self, size: Mapping[str, int], dtype: torch.dtype) -> Callable[..., Any]:
         sizes = ", ".join(f"{name}={value}" for name, value in size.items())
-        with isolated(self.seed), default_dtype(dtype), _errors_of_target(f"as factory({sizes})"):
+        with isolated(self.seed), default_dtype(dtype), errors_of_target(f"as factory({sizes})"):
             function: Any = self.target.factory(*size.values(), **self.target.settings)
         if not callable(function):
             raise TargetError(
@@ -267,7 +267,8 @@ def _article(noun: str) -> str:
 
 
 @contextmanager
-def _errors_of_target(when: str) -> Iterator[None]:
+def errors_of_target(when: str) -> Iterator[None]:
+    """Turn whatever the target raises into a TargetError that says when it was raised."""
     try:
         yield
     except (KeyboardInterrupt, TargetError):

@@ -83,6 +83,11 @@ class Witness:
         except TypeError as error:
             raise InputError(f"{source} is no complete witness: {error}") from error
 
+    @property
+    def inputs(self) -> list[str]:
+        """The case in words, a line for each input."""
+        return [f"{name} = {compact(value)}" for name, value in self.case.items()]
+
     def lines(self) -> list[str]:
         """Return the witness in words, a line each."""
         size = ", ".join(f"{name} = {value}" for name, value in self.size.items())
@@ -92,10 +97,9 @@ class Witness:
             if redraw is None
             else f"drawn anew (normal, scale {redraw['scale']:g}, seed {redraw['seed']:.0f})"
         )
-        inputs = [f"{name} = {compact(value)}" for name, value in self.case.items()]
         return [
-            f"size: {size}; parameters {parameters}",
-            *inputs,
+            *([f"size: {size}; parameters {parameters}"] if size else []),
+            *self.inputs,
             f"computed: {self.computed}",
             f"required: {self.required}",
         ]

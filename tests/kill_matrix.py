@@ -67,7 +67,7 @@ def row(name: str) -> Row:
         first.examples,
         first.seconds,
         first.witness.size["n_agents"],
-        f"{'; '.join(first.witness.lines()[1:-2])}; {first.witness.computed}",
+        f"{'; '.join(first.witness.inputs)}; {first.witness.computed}",
     )
 
 

@@ -1,0 +1,1 @@
+"""Claims about games: seeds, masks, ends of episodes, parallel copies."""

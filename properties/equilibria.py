@@ -1,0 +1,1 @@
+"""Claims about equilibria and Pareto optimality: solvers and checks, judged by exact regret."""

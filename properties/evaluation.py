@@ -1,0 +1,1 @@
+"""Claims about expected returns and about the optimality operator."""

@@ -1,0 +1,1 @@
+"""Claims about one update of tabular Q-learning, independent and central."""
