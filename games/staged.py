@@ -172,7 +172,7 @@ def as_staged(game: NormalFormGame, *, gamma: Number = 1) -> StagedGame:
     return StagedGame([game], [ends], gamma=gamma, name=game.name, citation=game.citation)
 
 
-def checked_gamma(gamma: Number) -> Number:
+def checked_gamma(gamma: object) -> Number:
     """Return a discount in [0, 1] unchanged; InputError for anything else."""
     if isinstance(gamma, bool) or not isinstance(gamma, int | Fraction | float) or not 0 <= gamma <= 1:
         raise InputError(f"gamma is {gamma!r}: a discount is an int, Fraction or float between 0 and 1")

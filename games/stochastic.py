@@ -80,7 +80,7 @@ class StochasticGame:
         name: str = "stochastic game",
         citation: str = "",
         action_labels: Sequence[Sequence[object]] | None = None,
-        state_labels: Sequence[str] | None = None,
+        state_labels: Sequence[object] | None = None,
     ) -> None:
         """Validate and freeze a game given by its full transition function.
 
@@ -127,7 +127,7 @@ class StochasticGame:
         name: str = "stochastic game",
         citation: str = "",
         action_labels: Sequence[Sequence[object]] | None = None,
-        state_labels: Sequence[str] | None = None,
+        state_labels: Sequence[object] | None = None,
     ) -> "StochasticGame":
         """Build a game in which at most M states can follow a state and a joint action.
 
@@ -193,13 +193,14 @@ class StochasticGame:
         name: str,
         citation: str,
         action_labels: Sequence[Sequence[object]] | None,
-        state_labels: Sequence[str] | None,
+        state_labels: Sequence[object] | None,
     ) -> None:
         object.__setattr__(self, "gamma", checked_gamma(gamma))
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "citation", citation)
         object.__setattr__(self, "action_labels", checked_labels(action_labels, self.n_actions))
-        object.__setattr__(self, "state_labels", _checked_state_labels(state_labels, self.n_states))
+        states = tuple(f"s{s}" for s in range(self.n_states)) if state_labels is None else state_labels
+        object.__setattr__(self, "state_labels", distinct_labels(states, self.n_states, "state_labels"))
 
     @property
     def n_agents(self) -> int:
@@ -388,7 +389,7 @@ def check_distributions(table: NDArray[Any], what: str) -> None:
             f"{what}{place(index)} is {format_number(table[index])}: a probability must not be negative; make it 0 or "
             "more and let the row sum to one"
         )
-    wrong = ~_sum_to_one(table)
+    wrong = np.asarray(~_sum_to_one(table))
     if wrong.any():
         index = _first(wrong)
         found = table[index].sum()
@@ -474,10 +475,20 @@ def _alike(named: list[tuple[NDArray[Any], str]]) -> tuple[NDArray[Any], ...]:
     floats = [what for array, what in named if array.dtype != object]
     if not floats:
         return tuple(array for array, _ in named)
-    return tuple(_joining_floats(array, what, floats[0]) for array, what in named)
+    return tuple(joining_floats(array, what, floats[0]) for array, what in named)
 
 
-def _joining_floats(array: NDArray[Any], what: str, floats: str) -> NDArray[Any]:
+def joining_floats(array: NDArray[Any], what: str, floats: str) -> NDArray[Any]:
+    """Return numbers that stand beside floats as float64: integers lose nothing, and Fractions are refused.
+
+    Args:
+        array: exact numbers or float64.
+        what: how messages call the array.
+        floats: how messages call the floats beside it.
+
+    Raises:
+        InputError: the array holds a Fraction, or an integer beyond what float64 holds.
+    """
     if array.dtype != object:
         return array
     wrong = np.fromiter((not _is_float64_integer(value) for value in array.flat), dtype=bool, count=array.size)
@@ -563,17 +574,16 @@ def _check_absorbing(terminal: NDArray[np.bool_], successors: NDArray[np.int64],
         )
 
 
-def _checked_state_labels(labels: Sequence[str] | None, n_states: int) -> tuple[str, ...]:
-    if labels is None:
-        return tuple(f"s{s}" for s in range(n_states))
-    if isinstance(labels, str) or not isinstance(labels, list | tuple) or len(labels) != n_states:
-        raise InputError(f"state_labels needs a list with one label for each of the {n_states} states")
+def distinct_labels(labels: object, count: int, what: str) -> tuple[str, ...]:
+    """Return labels as a tuple; InputError unless they are a list of distinct, non-empty strings, count of them."""
+    if not isinstance(labels, list | tuple) or len(labels) != count:
+        raise InputError(f"{what} needs a list with one label for each of {count}")
     seen: set[str] = set()
-    for s, label in enumerate(labels):
+    for k, label in enumerate(labels):
         if not isinstance(label, str) or not label.strip():
-            raise InputError(f"state_labels[{s}] is {label!r}: a label is a non-empty string")
+            raise InputError(f"{what}[{k}] is {label!r}: a label is a non-empty string")
         if label in seen:
-            raise InputError(f"state_labels[{s}] repeats the label {label!r}: labels of states must differ")
+            raise InputError(f"{what}[{k}] repeats the label {label!r}: labels must differ")
         seen.add(label)
     return tuple(labels)
 
