@@ -102,7 +102,8 @@ def ce_gap(game: NormalFormGame, joint: object) -> Fraction:
         equilibrium, never negative, and never below cce_gap.
     """
     distribution = checked_joint(game, joint)
-    return max(sum(map(max, _gains(game, distribution, i)), Fraction()) for i in range(game.n_agents))
+    gains = [_gains(game, distribution, i) for i in range(game.n_agents)]
+    return max(sum((max(row) for row in own), Fraction()) for own in gains)
 
 
 def cce_gap(game: NormalFormGame, joint: object) -> Fraction:
@@ -112,8 +113,9 @@ def cce_gap(game: NormalFormGame, joint: object) -> Fraction:
     an agent may also do as it is told.
     """
     distribution = checked_joint(game, joint)
-    gains = (map(sum, zip(*_gains(game, distribution, i), strict=True)) for i in range(game.n_agents))
-    return max(Fraction(), *(max(own) for own in gains))
+    gains = [_gains(game, distribution, i) for i in range(game.n_agents)]
+    fixed = [sum(column, Fraction()) for own in gains for column in zip(*own, strict=True)]
+    return max(Fraction(), *fixed)
 
 
 def _gains(game: NormalFormGame, distribution: NDArray[Any], i: int) -> list[list[Fraction]]:
@@ -172,18 +174,9 @@ def _values(game: NormalFormGame, objective: object) -> NDArray[Any]:
 
 
 def _best(game: NormalFormGame, constraints: NDArray[Any], values: NDArray[Any]) -> _Best:
-    joint_actions = values.size
-    optimum = maximise(
-        LinearProgram(
-            objective=values.ravel(),
-            upper=constraints,
-            bound=np.zeros(len(constraints), dtype=object),
-            equal=np.ones((1, joint_actions), dtype=object),
-            target=np.ones(1, dtype=object),
-        )
-    )
+    optimum = maximise(LinearProgram(values.ravel(), constraints, np.ones(values.size, dtype=object)))
     joint = (optimum.point / optimum.point.sum()).reshape(game.n_actions)
-    bound = max(values.ravel() - product(constraints.T, optimum.upper_prices))
+    bound = max(values.ravel() - product(constraints.T, optimum.prices))
     return _Best(joint, bound, optimum.method)
 
 
@@ -196,7 +189,7 @@ def _solution(
 
 
 def _expectation(values: NDArray[Any], joint: NDArray[Any]) -> Fraction:
-    return product(values.reshape(1, -1), joint.ravel())[0]
+    return Fraction(product(values.reshape(1, -1), joint.ravel())[0])
 
 
 def _fairest(game: NormalFormGame, constraints: NDArray[Any], coarse: bool) -> CorrelatedSolution:
@@ -268,18 +261,19 @@ def _between(one: _Mixture, other: _Mixture) -> _Mixture:
 
 def _float_weights(rewards: NDArray[np.float64]) -> list[Fraction]:
     """Weights [k] of the corners' rewards [k, n] that maximise the mixture's product, as nearly as floats find them."""
-    from scipy.optimize import minimize
+    from scipy.optimize import LinearConstraint, minimize
 
     scaled = rewards / rewards.max(axis=0)
     k = len(scaled)
-    found = minimize(
-        lambda weights: -np.log(weights @ scaled).sum(),
-        np.full(k, 1 / k),
-        jac=lambda weights: -(scaled / (weights @ scaled)).sum(axis=1),
-        bounds=[(1e-12, 1)] * k,
-        constraints=[{"type": "eq", "fun": lambda weights: weights.sum() - 1}],
-        method="SLSQP",
-        options={"ftol": 1e-15, "maxiter": 1000},
-    )
+
+    def loss(weights: NDArray[np.float64]) -> float:
+        return -float(np.log(weights @ scaled).sum())
+
+    def slope(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return -(scaled / (weights @ scaled)).sum(axis=1)
+
+    start = np.full(k, 1 / k)
+    whole = LinearConstraint(np.ones((1, k)), 1, 1)
+    found = minimize(loss, start, jac=slope, bounds=[(1e-12, 1)] * k, constraints=whole, method="SLSQP", tol=1e-15)
     weights = [Fraction(float(weight)).limit_denominator(10**9) for weight in np.clip(found.x, 0, 1)]
     return [weight / sum(weights) for weight in weights]

@@ -1,9 +1,10 @@
 """Linear programs: solved in floats by HiGHS, then solved again exactly in the basis that it ended in.
 
-The basis names the variables that may be positive and the constraints that hold with equality. They make up a square
+The basis names the variables that may be positive and the inequalities that hold with equality. They make up a square
 system, whose solution in rationals is the very vertex that HiGHS saw through rounding errors. Whether it is optimal is
 then checked without any reference to HiGHS: it satisfies all constraints, so do the dual prices, and the two
-objectives agree.
+objectives agree. Where numbers differ by less than the tolerances of HiGHS it may end in a neighbouring basis; a small
+program is then finished by the simplex algorithm in integers, a large one is answered in floats, with its exact gap.
 """
 
 from dataclasses import dataclass
@@ -14,33 +15,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marlspec.reference.solution.rationals import as_fractions, over_common_denominator, solve
+from marlspec.reference.solution.simplex import simplex
 
 ZERO = 1e-9
 PRIME = 2**31 - 1
-EXACT = "linear program by HiGHS, its basis solved in rationals"
+SMALL = 20_000
+BASIS = "linear program by HiGHS, its basis solved in rationals"
+SIMPLEX = "linear program by HiGHS, finished by the simplex algorithm in integers"
 ROUNDED = "linear program by HiGHS, its floats verified in rationals"
 
 
 @dataclass(frozen=True, eq=False)
 class LinearProgram:
-    """Maximise objective x subject to upper x <= bound, equal x = target and x >= 0.
+    """Maximise objective x subject to upper x <= 0, shares x = 1 and x >= 0.
 
-    All numbers are int or Fraction in object arrays. Entries should lie within a few orders of magnitude of each other
-    in every column: the rows are scaled for HiGHS, the columns are not.
+    The programs of game theory have this form: some variables are a distribution, the rest are measured against it.
+    All numbers are int or Fraction in object arrays. Within a column they should not differ by many orders of
+    magnitude: rows are scaled for HiGHS, columns are not.
 
     Attributes:
         objective: shape [v].
         upper: shape [u, v].
-        bound: shape [u].
-        equal: shape [e, v], rows linearly independent.
-        target: shape [e].
+        shares: shape [v], each 0 or 1, and 1 somewhere.
     """
 
     objective: NDArray[Any]
     upper: NDArray[Any]
-    bound: NDArray[Any]
-    equal: NDArray[Any]
-    target: NDArray[Any]
+    shares: NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,26 +50,23 @@ class Optimum:
 
     Attributes:
         point: shape [v], nowhere negative.
-        upper_prices: shape [u], nowhere negative: the dual variables of the inequalities.
-        equal_prices: shape [e]: the dual variables of the equations.
-        gap: zero exactly where point is an optimum, with the prices as its certificate; otherwise the largest of the
-            amounts by which point or prices break a constraint and by which their objectives differ.
+        prices: shape [u], nowhere negative: the dual variables of the inequalities.
+        level: the dual variable of the equation, and as such the dual objective.
+        gap: zero exactly where point is an optimum, with the prices and the level as its certificate; otherwise the
+            largest of the amounts by which these break a constraint and by which the two objectives differ.
+        method: how it was found.
     """
 
     point: NDArray[Any]
-    upper_prices: NDArray[Any]
-    equal_prices: NDArray[Any]
+    prices: NDArray[Any]
+    level: Fraction
     gap: Fraction
+    method: str
 
     @property
     def exact(self) -> bool:
         """Whether the point is an optimum, proved in rationals."""
         return self.gap == 0
-
-    @property
-    def method(self) -> str:
-        """How the point was found."""
-        return EXACT if self.exact else ROUNDED
 
 
 class _Floats(NamedTuple):
@@ -76,34 +74,41 @@ class _Floats(NamedTuple):
 
     Attributes:
         point: shape [v].
-        reduced: shape [v]; what each variable would cost if it were raised from zero.
+        reduced: shape [v]; what the objective loses per unit by which a variable is raised from zero.
         slack: shape [u].
-        upper_prices: shape [u].
-        equal_prices: shape [e].
-        scales: by what the objective, the inequalities and the equations were divided.
+        prices: shape [u].
+        level: the price of the equation.
+        scales: shape [1 + u]: by what the objective and the inequalities were divided.
     """
 
     point: NDArray[np.float64]
     reduced: NDArray[np.float64]
     slack: NDArray[np.float64]
-    upper_prices: NDArray[np.float64]
-    equal_prices: NDArray[np.float64]
-    scales: tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+    prices: NDArray[np.float64]
+    level: float
+    scales: NDArray[Any]
 
 
 def maximise(program: LinearProgram) -> Optimum:
     """Solve a linear program that has an optimum.
 
     Returns:
-        The optimum, exact wherever the basis in which HiGHS ended is optimal in rationals; otherwise what HiGHS
-        answered, with its exact gap.
+        The optimum; an approximate one with its exact gap where HiGHS ended in a basis that is not optimal and the
+        program has more than SMALL coefficients.
 
     Raises:
-        ArithmeticError: HiGHS found no optimum, in spite of the scaling.
+        ArithmeticError: HiGHS found no optimum of a program with more than SMALL coefficients.
     """
     floats = _highs(program)
-    exact = _basic_solution(program, floats)
-    return exact if exact is not None and exact.exact else _rounded(program, floats)
+    found = _basic_solution(program, floats) if floats is not None else None
+    if found is not None and found.exact:
+        return found
+    if program.upper.size + program.shares.size <= SMALL:
+        order = np.arange(len(program.shares)) if floats is None else np.argsort(-floats.point, kind="stable")
+        return _optimum(program, *simplex(program.objective, program.upper, program.shares, order.tolist()), SIMPLEX)
+    if floats is None:
+        raise ArithmeticError("HiGHS found no optimum of a linear program that has one: its numbers differ too much")
+    return _rounded(program, floats)
 
 
 def product(matrix: NDArray[Any], vector: NDArray[Any]) -> NDArray[Any]:
@@ -114,77 +119,67 @@ def product(matrix: NDArray[Any], vector: NDArray[Any]) -> NDArray[Any]:
     return np.array([Fraction(total, scale * unit) for total in totals], dtype=object)
 
 
-def _highs(program: LinearProgram) -> _Floats:
+def _highs(program: LinearProgram) -> _Floats | None:
     from scipy.optimize import linprog
 
-    objective, value_scale = _scaled(program.objective[None, :])
-    upper, upper_scale = _scaled(np.column_stack([program.upper, program.bound]))
-    equal, equal_scale = _scaled(np.column_stack([program.equal, program.target]))
+    rows, scales = _scaled(np.concatenate([program.objective[None, :], program.upper]))
     answer = linprog(
-        -objective[0],
-        A_ub=upper[:, :-1],
-        b_ub=upper[:, -1],
-        A_eq=equal[:, :-1],
-        b_eq=equal[:, -1],
+        -rows[0],
+        A_ub=rows[1:],
+        b_ub=np.zeros(len(rows) - 1),
+        A_eq=program.shares[None, :].astype(np.float64),
+        b_eq=np.ones(1),
         method="highs-ds",
     )
-    if answer.status != 0:
-        raise ArithmeticError(f"a linear program that has an optimum was not solved: {answer.message}")
+    if answer.x is None or answer.slack is None or answer.status != 0:
+        return None
     return _Floats(
         point=answer.x,
         reduced=answer.lower.marginals,
         slack=answer.slack,
-        upper_prices=-answer.ineqlin.marginals,
-        equal_prices=-answer.eqlin.marginals,
-        scales=(value_scale, upper_scale, equal_scale),
+        prices=-answer.ineqlin.marginals,
+        level=-float(answer.eqlin.marginals[0]),
+        scales=scales,
     )
 
 
 def _scaled(rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """Divide each row by its largest entry before rounding to floats, which the quotients cannot overflow."""
-    scales = np.array([max(map(abs, row)) or 1 for row in rows.tolist()], dtype=object)
-    floats = [
-        [float(Fraction(value) / scale) for value in row] for row, scale in zip(rows.tolist(), scales, strict=True)
-    ]
-    return np.array(floats, dtype=np.float64).reshape(rows.shape), scales
+    scales = [max(map(abs, row)) or 1 for row in rows.tolist()]
+    floats = [[float(Fraction(value) / scale) for value in row] for row, scale in zip(rows, scales, strict=True)]
+    return np.array(floats, dtype=np.float64), np.array(scales, dtype=object)
 
 
 def _rounded(program: LinearProgram, floats: _Floats) -> Optimum:
-    value_scale, upper_scale, equal_scale = floats.scales
-    return _optimum(
-        program,
-        as_fractions(floats.point),
-        as_fractions(floats.upper_prices) * value_scale / upper_scale,
-        as_fractions(floats.equal_prices) * value_scale / equal_scale,
-    )
+    unit, scales = floats.scales[0], floats.scales[1:]
+    prices = as_fractions(floats.prices) * unit / scales
+    return _optimum(program, as_fractions(floats.point), prices, Fraction(floats.level) * unit, ROUNDED)
 
 
 def _basic_solution(program: LinearProgram, floats: _Floats) -> Optimum | None:
-    """Solve for point and prices in the basis of HiGHS; None where no square regular system is found in it."""
-    rows = np.concatenate([program.equal, program.upper])
-    right = np.concatenate([program.target, program.bound])
-    tight, positive = _basis(rows, floats, len(program.equal))
+    """Solve for point and prices in the basis of HiGHS; None where no regular square system is found in it."""
+    rows = np.concatenate([program.shares[None, :], program.upper])
+    tight, positive = _basis(rows, floats)
     system = rows[np.ix_(tight, positive)]
-    values = _solved(system, right[tight])
-    prices = _solved(system.T, program.objective[positive])
-    if values is None or prices is None:
+    values = _solved(system, np.array([int(row == 0) for row in tight], dtype=object))
+    costs = _solved(system.T, program.objective[positive])
+    if values is None or costs is None:
         return None
-    point = np.full(len(program.objective), Fraction(), dtype=object)
+    point = np.full(rows.shape[1], Fraction(), dtype=object)
     point[positive] = values
-    price = np.full(len(rows), Fraction(), dtype=object)
-    price[tight] = prices
-    return _optimum(program, point, price[len(program.equal) :], price[: len(program.equal)])
+    prices = np.full(len(rows), Fraction(), dtype=object)
+    prices[tight] = costs
+    return _optimum(program, point, prices[1:], prices[0], BASIS)
 
 
-def _basis(rows: NDArray[Any], floats: _Floats, n_equal: int) -> tuple[list[int], list[int]]:
-    """Choose constraints that hold with equality and as many variables, so that their system is regular.
+def _basis(rows: NDArray[Any], floats: _Floats) -> tuple[list[int], list[int]]:
+    """Choose rows that hold with equality and as many variables, so that their system is regular.
 
-    Equations, priced inequalities and positive variables must be among them. Where the vertex is degenerate these do
-    not match one another in number, and constraints and variables that are zero on both counts fill up. Regularity is
-    decided modulo a prime: what is regular there is regular in rationals.
+    The equation, the priced inequalities and the positive variables must be among them. Where the vertex is degenerate
+    these differ in number, and rows and variables that are zero on both counts fill up. Regularity is decided modulo a
+    prime: what is regular there is regular in rationals.
     """
-    prices = np.concatenate([np.full(n_equal, np.inf), floats.upper_prices])
-    slack = np.concatenate([np.zeros(n_equal), floats.slack])
+    prices, slack = np.append(np.inf, floats.prices), np.append(0, floats.slack)
     tight = [r for r in np.argsort(-prices, kind="stable") if slack[r] <= ZERO or prices[r] > ZERO]
     order = np.lexsort([floats.reduced, -floats.point])
     variables = [v for v in order if floats.reduced[v] <= ZERO or floats.point[v] > ZERO]
@@ -219,17 +214,18 @@ def _solved(matrix: NDArray[Any], right: NDArray[Any]) -> list[Fraction] | None:
 
 
 def _optimum(
-    program: LinearProgram, point: NDArray[Any], upper_prices: NDArray[Any], equal_prices: NDArray[Any]
+    program: LinearProgram, point: NDArray[Any], prices: NDArray[Any], level: Fraction, method: str
 ) -> Optimum:
     """Clip what must not be negative, and measure exactly what is missing to a proof of optimality."""
-    point, upper_prices = np.maximum(point, Fraction()), np.maximum(upper_prices, Fraction())
-    paid = product(program.upper.T, upper_prices) + product(program.equal.T, equal_prices)
-    value = product(program.objective[None, :], point)[0]
-    cost = product(program.bound[None, :], upper_prices)[0] + product(program.target[None, :], equal_prices)[0]
+    point, prices = _clipped(point), _clipped(prices)
     missing = [
-        *(product(program.upper, point) - program.bound),
-        *abs(product(program.equal, point) - program.target),
-        *(program.objective - paid),
-        abs(value - cost),
+        *product(program.upper, point),
+        *(program.objective - product(program.upper.T, prices) - level * program.shares),
+        abs(product(program.shares[None, :], point)[0] - 1),
+        abs(product(program.objective[None, :], point)[0] - level),
     ]
-    return Optimum(point, upper_prices, equal_prices, max(Fraction(), *missing))
+    return Optimum(point, prices, level, max(Fraction(), *missing), method)
+
+
+def _clipped(values: NDArray[Any]) -> NDArray[Any]:
+    return np.array([max(value, Fraction()) for value in values], dtype=object)

@@ -46,7 +46,7 @@ def minimax(game: NormalFormGame) -> MinimaxSolution:
     """
     _check_zero_sum(game)
     optimum = maximise(_program(game))
-    strategies = (_normalised(optimum.point[:-1]), _normalised(optimum.upper_prices))
+    strategies = (_normalised(optimum.point[:-1]), _normalised(optimum.prices))
     own, other = deviation_rewards(game, strategies)
     value = -other.max()
     gap = own.max() - value
@@ -76,11 +76,9 @@ def _program(game: NormalFormGame) -> LinearProgram:
     against = 1 + (rewards - rewards.min()) / spread
     m, n = game.n_actions
     return LinearProgram(
-        objective=np.array([Fraction()] * m + [Fraction(1)], dtype=object),
-        upper=np.column_stack([-against.T, np.full(n, Fraction(1), dtype=object)]),
-        bound=np.full(n, Fraction(), dtype=object),
-        equal=np.array([[Fraction(1)] * m + [Fraction()]], dtype=object),
-        target=np.array([Fraction(1)], dtype=object),
+        objective=np.array([0] * m + [1], dtype=object),
+        upper=np.column_stack([-against.T, np.ones(n, dtype=object)]),
+        shares=np.array([1] * m + [0], dtype=object),
     )
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from marlspec.errors import InputError
 from marlspec.games.matrix import NormalFormGame, Number
-from marlspec.reference.solution.profiles import Profile, checked_profile
+from marlspec.reference.solution.profiles import Profile, checked_profile, frozen, rewards_of_own_actions
 from marlspec.reference.solution.rationals import over_common_denominator
 from marlspec.reference.solution.vertices import Vertex, vertices
 
@@ -44,7 +44,7 @@ class Equilibria:
 def expected_rewards(game: NormalFormGame, profile: object) -> NDArray[Any]:
     """Return every agent's expected reward under a profile, an object array [n] of Fractions."""
     mixes = checked_profile(game, profile)
-    return _array(_dot(own, gains) for own, gains in zip(mixes, _deviations(game, mixes), strict=True))
+    return frozen(_dot(own, gains) for own, gains in zip(mixes, _deviations(game, mixes), strict=True))
 
 
 def deviation_rewards(game: NormalFormGame, profile: object) -> tuple[NDArray[Any], ...]:
@@ -64,7 +64,7 @@ def best_responses(game: NormalFormGame, profile: object, i: int) -> tuple[int, 
     """
     if not 0 <= i < game.n_agents:
         raise InputError(f"there is no agent {i}: agents are numbered 0 to {game.n_agents - 1}")
-    rewards = _deviation(game, checked_profile(game, profile), i)
+    rewards = rewards_of_own_actions(game.payoffs[i], checked_profile(game, profile), i)
     best = rewards.max()
     return tuple(k for k, reward in enumerate(rewards) if reward == best)
 
@@ -84,7 +84,7 @@ def regret(game: NormalFormGame, profile: object) -> NDArray[Any]:
         InputError: the profile is none of this game.
     """
     mixes = checked_profile(game, profile)
-    return _array(gains.max() - _dot(own, gains) for own, gains in zip(mixes, _deviations(game, mixes), strict=True))
+    return frozen(gains.max() - _dot(own, gains) for own, gains in zip(mixes, _deviations(game, mixes), strict=True))
 
 
 def is_nash(game: NormalFormGame, profile: object, epsilon: Number = 0) -> bool:
@@ -142,7 +142,7 @@ def support_enumeration(game: NormalFormGame) -> Equilibria:
     degenerate = any(_excess(x, m) for x in first) or any(_excess(y, n) for y in second)
     profiles = sorted((_mix(x), _mix(y)) for x, y in pairs)
     return Equilibria(
-        profiles=tuple((_array(x), _array(y)) for x, y in reversed(profiles)),
+        profiles=tuple((frozen(x), frozen(y)) for x, y in reversed(profiles)),
         degenerate=degenerate,
         exact=True,
         method="vertices of the best-response polytopes, in integers",
@@ -150,21 +150,7 @@ def support_enumeration(game: NormalFormGame) -> Equilibria:
 
 
 def _deviations(game: NormalFormGame, mixes: Profile) -> tuple[NDArray[Any], ...]:
-    return tuple(_deviation(game, mixes, i) for i in range(game.n_agents))
-
-
-def _deviation(game: NormalFormGame, mixes: Profile, i: int) -> NDArray[Any]:
-    """Expected reward of each action of agent i, summed over the others' supports in integers."""
-    table = game.payoffs[i]
-    supports = [np.flatnonzero(mix) for mix in mixes]
-    for j in range(game.n_agents):
-        table = table if j == i else np.take(table, supports[j], axis=j)
-    table, scale = over_common_denominator(table)
-    for j in reversed(range(game.n_agents)):
-        if j != i:
-            weights, unit = over_common_denominator(mixes[j][supports[j]])
-            table, scale = np.tensordot(table, weights, axes=(j, 0)), scale * unit
-    return _array(Fraction(total, scale) for total in table)
+    return tuple(rewards_of_own_actions(payoff, mixes, i) for i, payoff in enumerate(game.payoffs))
 
 
 def _ordered_alike(payoff: NDArray[Any]) -> NDArray[Any]:
@@ -203,9 +189,3 @@ def _mix(vertex: Vertex) -> tuple[Fraction, ...]:
 
 def _dot(mix: Sequence[Fraction] | NDArray[Any], rewards: NDArray[Any]) -> Fraction:
     return sum((p * reward for p, reward in zip(mix, rewards, strict=True) if p), Fraction())
-
-
-def _array(values: Any) -> NDArray[Any]:
-    array: NDArray[Any] = np.array(list(values), dtype=object)
-    array.setflags(write=False)
-    return array

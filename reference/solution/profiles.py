@@ -5,7 +5,7 @@ rounding errors: entries below zero by at most TOLERANCE are clipped, and a sum 
 in rationals; what departs by more is refused.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import reduce
 from math import isfinite
@@ -63,7 +63,7 @@ def pure_profile(game: NormalFormGame, a: Sequence[int]) -> Profile:
     """Return the profile in which every agent plays its action of the joint action a with certainty."""
     game.payoff(0, a)
     return tuple(
-        np.array([Fraction(int(k == action)) for k in range(count)], dtype=object)
+        frozen(Fraction(int(k == action)) for k in range(count))
         for action, count in zip(a, game.n_actions, strict=True)
     )
 
@@ -87,8 +87,38 @@ def joint_rewards(game: NormalFormGame, joint: object) -> NDArray[Any]:
     distribution = checked_joint(game, joint)
     played = np.nonzero(distribution)
     weights, scale = over_common_denominator(distribution[played])
-    rewards, unit = over_common_denominator(game.payoffs[:, *played])
-    return np.array([Fraction(total, scale * unit) for total in rewards @ weights], dtype=object)
+    paid = np.stack([payoff[played] for payoff in game.payoffs])
+    rewards, unit = over_common_denominator(paid)
+    return frozen(Fraction(total, scale * unit) for total in rewards @ weights)
+
+
+def rewards_of_own_actions(payoff: NDArray[Any], profile: Profile, i: int) -> NDArray[Any]:
+    """Return what a table [A_1, .., A_n] pays on average for each action of agent i while the others mix.
+
+    Args:
+        payoff: any agent's rewards.
+        profile: n mixes as checked_profile returns them; the i-th has no influence.
+        i: the agent whose action is fixed.
+
+    Returns:
+        An object array [A_i] of Fractions, summed over the others' supports in integers.
+    """
+    others = [j for j in range(len(profile)) if j != i]
+    supports = {j: np.flatnonzero(profile[j]) for j in others}
+    for j in others:
+        payoff = np.take(payoff, supports[j], axis=j)
+    table, scale = over_common_denominator(payoff)
+    for j in reversed(others):
+        weights, unit = over_common_denominator(profile[j][supports[j]])
+        table, scale = np.tensordot(table, weights, axes=(j, 0)), scale * unit
+    return frozen(Fraction(total, scale) for total in table)
+
+
+def frozen(values: Iterable[Fraction]) -> NDArray[Any]:
+    """Return Fractions as a read-only object array."""
+    array = np.array(list(values), dtype=object)
+    array.setflags(write=False)
+    return array
 
 
 def _distribution(values: object, shape: tuple[int, ...], place: str) -> NDArray[Any]:

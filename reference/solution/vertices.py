@@ -85,7 +85,7 @@ def _before(row: list[int], other: list[int], entering: int, d: int) -> bool:
     for column in (-1, *range(d, len(row) - 1)):
         own, others = row[column] * head, other[column] * factor
         if own != others:
-            return own < others
+            return bool(own < others)
     raise AssertionError("two rows of an invertible matrix are proportional")
 
 
