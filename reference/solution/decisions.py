@@ -107,8 +107,9 @@ def choice_values(process: DecisionProcess, values: NDArray[Any], gamma: Number)
     if not process.exact:
         return _float_choice_values(process, values, float(gamma))
     numerators, denominator = _integer_choice_values(process, values, gamma)
-    fractions = [Fraction(numerator, denominator) for numerator in numerators.ravel().tolist()]
-    return _object_array(fractions).reshape(numerators.shape)
+    found = numerators.ravel().tolist()
+    fractions = {numerator: Fraction(numerator, denominator) for numerator in set(found)}
+    return _object_array([fractions[numerator] for numerator in found]).reshape(numerators.shape)
 
 
 def optimum(process: DecisionProcess, gamma: Number) -> Optimum:
@@ -151,7 +152,8 @@ def _improved(
         tolerance = ROUNDING * (1 + np.abs(gains).max())
     own = gains[np.arange(len(choices)), choices]
     better = np.asarray(gains.max(axis=1) > own + tolerance, dtype=np.bool_)
-    return np.where(better, gains.argmax(axis=1), choices)
+    improved: NDArray[np.int64] = np.where(better, gains.argmax(axis=1), choices)
+    return improved
 
 
 def _integer_choice_values(process: DecisionProcess, values: NDArray[Any], gamma: Number) -> tuple[NDArray[Any], int]:

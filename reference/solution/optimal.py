@@ -8,13 +8,12 @@ Q*(s, a) = sum_s' T(s, a, s') [R(s, a, s') + gamma max_a' Q*(s', a')], and zero 
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from marlspec.games.matrix import Number
-from marlspec.games.staged import checked_gamma
 from marlspec.games.stochastic import StochasticGame
 from marlspec.reference.solution.decisions import DecisionProcess, optimum
+from marlspec.reference.solution.policies import with_discount
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +47,8 @@ def optimal_values(game: StochasticGame, gamma: Number | None = None) -> Optimal
         InputError: the agents' rewards differ somewhere, gamma is no discount, gamma is one and some policy never
             ends, or too many states all reach each other for a solution in rationals.
     """
-    reward = game.shared_reward()
-    discount = game.gamma if gamma is None else checked_gamma(gamma)
-    probabilities = game.probabilities
-    if isinstance(discount, float) and game.exact:
-        reward, probabilities = reward.astype(np.float64), probabilities.astype(np.float64)
+    game, discount = with_discount(game, gamma)
+    reward, probabilities = game.shared_reward(), game.probabilities
     shape = (game.n_states, -1, reward.shape[-1])
     process = DecisionProcess(
         successors=game.successors.reshape(shape),

@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from marlspec.games.posg import POSG
 from marlspec.games.stochastic import StochasticGame
 
 
@@ -32,9 +33,13 @@ def make_game(seed, n_agents=None, n_states=None, common_reward=False):
     return StochasticGame(transitions, rewards, initial, terminal, gamma=Fraction(9, 10))
 
 
-@pytest.fixture(scope="session")
-def random_distributions():
-    return distributions
+def make_posg(seed, **sizes):
+    """The game of the same seed, each agent with one or two observations, drawn by chance."""
+    game = make_game(seed, **sizes)
+    rng = np.random.default_rng([seed, 1])
+    n_observations = rng.integers(1, 3, size=game.n_agents).tolist()
+    later = [distributions(rng, *game.n_actions, game.n_states, count) for count in n_observations]
+    return POSG(game, later, [distributions(rng, game.n_states, count) for count in n_observations])
 
 
 @pytest.fixture(scope="session")
@@ -43,9 +48,27 @@ def random_game():
 
 
 @pytest.fixture(scope="session")
+def random_posg():
+    return make_posg
+
+
+@pytest.fixture(scope="session")
 def random_markov_policy():
     def make(seed, game):
         rng = np.random.default_rng(seed)
         return tuple(distributions(rng, game.n_states, count) for count in game.n_actions)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def random_history_policy():
+    """Functions that draw a mix from the seed, the agent and the history alone, so that they repeat themselves."""
+
+    def make(seed, game):
+        def function(i, count):
+            return lambda observed: distributions(np.random.default_rng([seed, i, *observed]), count)
+
+        return tuple(function(i, count) for i, count in enumerate(game.game.n_actions))
 
     return make
