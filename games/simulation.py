@@ -61,12 +61,12 @@ def play(game: StochasticGame | POSG, policies: Policies, generator: np.random.G
     rewards: list[NDArray[Any]] = []
     while len(actions) < horizon and not arrays.terminal[states[-1]]:
         action = tuple(_draw(choose(observations), generator) for choose in choices)
-        row = (states[-1], *action)
+        row: tuple[Any, ...] = (states[-1], *action)
         outcome = _draw(arrays.probabilities[row], generator)
         states.append(int(arrays.successors[(*row, outcome)]))
         observations.append(_observe(game, action, states[-1], generator))
         actions.append(action)
-        rewards.append(arrays.rewards[(slice(None), *row, outcome)])
+        rewards.append(arrays.rewards[:, *row, outcome])
     history = History(tuple(states), tuple(observations), tuple(actions))
     return Episode(history, np.stack(rewards), bool(arrays.terminal[states[-1]]))
 

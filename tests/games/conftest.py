@@ -5,9 +5,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from scipy.stats import chi2
 
 from marlspec.games.posg import POSG
 from marlspec.games.stochastic import StochasticGame
+
+FALSE_ALARM = 1e-6
 
 
 def distributions(generator, shape):
@@ -57,3 +60,19 @@ def any_game():
 def any_posg():
     """A function of hypothesis' data: a small exact POSG with arbitrary observation functions."""
     return draw_posg
+
+
+def _draws_fit(counts, probabilities):
+    probabilities = np.asarray(probabilities, dtype=float)
+    assert not counts[probabilities == 0].any()
+    possible = probabilities > 0
+    expected = probabilities[possible] * counts.sum()
+    if possible.sum() == 1:
+        return True
+    return ((counts[possible] - expected) ** 2 / expected).sum() < chi2.isf(FALSE_ALARM, possible.sum() - 1)
+
+
+@pytest.fixture(scope="session")
+def draws_fit():
+    """Pearson's test of counts against probabilities: where it is right to hold, it fails once in a million."""
+    return _draws_fit

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import chi2
 
 from marlspec.errors import InputError
 from marlspec.games.catalogue import get
@@ -14,7 +13,6 @@ from marlspec.games.simulation import discounted_return, play
 from marlspec.games.stochastic import StochasticGame, from_staged, one_step, repeated
 
 HALF = Fraction(1, 2)
-FALSE_ALARM = 1e-6
 
 
 def uniform(count):
@@ -23,17 +21,6 @@ def uniform(count):
 
 def always(action, count):
     return lambda observations: [int(k == action) for k in range(count)]
-
-
-def draws_fit(counts, probabilities):
-    """Pearson's test; where the counts are drawn from the probabilities it fails once in a million."""
-    probabilities = np.asarray(probabilities, dtype=float)
-    assert not counts[probabilities == 0].any()
-    possible = probabilities > 0
-    expected = probabilities[possible] * counts.sum()
-    if possible.sum() == 1:
-        return True
-    return ((counts[possible] - expected) ** 2 / expected).sum() < chi2.isf(FALSE_ALARM, possible.sum() - 1)
 
 
 def test_a_game_without_chance_is_played_to_its_end():
@@ -82,7 +69,7 @@ def test_an_episode_is_possible_and_pays_what_the_tables_say(any_posg, data):
             assert observation[(*a, after, history.observations[t + 1][i])] > 0
 
 
-def test_draws_follow_mu_the_policies_transitions_and_observations():
+def test_draws_follow_mu_the_policies_transitions_and_observations(draws_fit):
     """Each of nine counts fails once in a million where the simulation is right."""
     generator = np.random.default_rng(1)
     transitions = generator.dirichlet([1, 1, 1], (3, 2, 2))
@@ -114,7 +101,7 @@ def test_draws_follow_mu_the_policies_transitions_and_observations():
     assert draws_fit(seen_later[1, 0, 0, 2], later[1][0, 0, 2])
 
 
-def test_agents_observe_and_act_independently():
+def test_agents_observe_and_act_independently(draws_fit):
     """Fails once in a million: a joint table of two fair coins, first of observations, then of actions."""
     game = repeated(get("chicken"), HALF)
     fair = np.full((2, 2, 1, 2), HALF, dtype=object)
