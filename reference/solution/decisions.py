@@ -187,7 +187,8 @@ def _rough_choices(process: DecisionProcess, gamma: float) -> NDArray[np.int64]:
         before, values = values, _float_choice_values(rough, values, gamma).max(axis=1)
         if np.allclose(before, values, rtol=ROUNDING, atol=ROUNDING):
             break
-    return _float_choice_values(rough, values, gamma).argmax(axis=1)
+    choices: NDArray[np.int64] = _float_choice_values(rough, values, gamma).argmax(axis=1)
+    return choices
 
 
 def _exact_values(chain: Chain, gamma: Number) -> NDArray[Any]:
