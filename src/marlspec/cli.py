@@ -30,6 +30,9 @@ COMMANDS = {
     "decide": Command(
         "marlspec.properties.proof.commands", "decide_command", "which decompositions a game admits, exactly"
     ),
+    "solve": Command(
+        "marlspec.reference.solution.commands", "solve_command", "equilibria and Pareto optimality of a game"
+    ),
     "list": Command("marlspec.reference.commands", "list_command", "list algorithms and games with their sources"),
     "show": Command("marlspec.reference.commands", "show_command", "print an algorithm's pseudocode beside its code"),
     "train": Command("marlspec.reference.commands", "train_command", "train an algorithm on a game"),
