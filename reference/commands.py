@@ -77,6 +77,11 @@ def train_command(argv: list[str]) -> int:
     name, game_name, *options = argv
     load(name)
     game = get(game_name)
+    if algorithm_files()[name].parent.name == "tabular":
+        from marlspec.reference.parts.tabular_report import train_tabular
+
+        train_tabular(name, game_name, game, options, _console(), progress=sys.stderr.isatty())
+        return 0
     if not game.is_common_reward:
         raise InputError(f"{name} needs a common-reward game, and the agents' rewards differ in {game.name}")
 
@@ -194,11 +199,12 @@ def _train_usage() -> str:
         [
             "usage: marlspec train ALGORITHM GAME [options]",
             "",
-            "Train an algorithm on a game and print the learned joint values beside the game's.",
+            "Train an algorithm on a game: a deep one prints the learned joint values beside the game's, a tabular one",
+            "(cql, iql) at which joint policies its seeds ended.",
             "",
             f"algorithms: {', '.join(algorithm_files())}",
-            "games:      those of `marlspec list` with a common reward",
-            "options:    marlspec train vdn climbing --help",
+            "games:      those of `marlspec list`; only tabular algorithms take games without a common reward",
+            "options:    marlspec train vdn climbing --help; marlspec train iql climbing --help",
         ]
     )
 

@@ -28,6 +28,7 @@ LIMIT = 120.0
 SQUARED = "the loss squares the difference"
 EQUAL_REWARDS = "the agents' rewards are equal"
 ABSOLUTE = "the absolute value follows"
+ZERO = "minus zero is zero"
 EQUIVALENT = {
     ("losses = loss(y, self.value(batch))  # 16", "(loss(self.value(batch), y))"): SQUARED,
     ("losses = loss(y, self.value(batch))  # 18-20", "(loss(self.value(batch), y))"): SQUARED,
@@ -35,6 +36,14 @@ EQUIVALENT = {
     ("return MixingParameters(  # 16, 18", "(-self.h2(z))"): ABSOLUTE,
     ("transition = Transition(  # 10 (E6)", "1"): EQUAL_REWARDS,
     ("transition = Transition(  # 11 (E6)", "1"): EQUAL_REWARDS,
+    (
+        "self.q = np.zeros((game.n_states, *game.n_actions))  # 1",
+        "(-np.zeros((game.n_states, *game.n_actions)))",
+    ): ZERO,
+    (
+        "self.q = [np.zeros((game.n_states, count)) for count in game.n_actions]  # 1",
+        "(-np.zeros((game.n_states, count)))",
+    ): ZERO,
 }
 
 OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult, ast.Mod: ast.FloorDiv}
@@ -74,6 +83,24 @@ NAMES = {
     "target_interval": ["batch_size"],
     "h1": ["h2"],
     "h2": ["b1"],
+    "max": ["min", "mean"],
+    "s": ["next_s"],
+    "next_s": ["s"],
+    "r": ["alpha"],
+    "rewards": ["r"],
+    "alpha": ["gamma", "epsilon"],
+    "gamma": ["alpha"],
+    "epsilon": ["alpha"],
+    "following": ["r"],
+    "n_states": ["n_agents"],
+    "n_actions": ["n_states"],
+    "random_action": ["greedy_action"],
+    "greedy_action": ["random_action"],
+    "start": ["outcome"],
+    "outcome": ["start"],
+    "coin": ["action", "tie"],
+    "action": ["coin", "tie"],
+    "tie": ["coin", "action"],
 }
 
 

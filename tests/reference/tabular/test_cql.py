@@ -9,6 +9,8 @@ import pytest
 from marlspec.errors import InputError
 from marlspec.games.catalogue import climbing, coordination, penalty
 from marlspec.games.stochastic import one_step
+from marlspec.reference.listing import load
+from marlspec.reference.parts.tabular import split
 from marlspec.reference.parts.tabular_config import CQLConfig
 from marlspec.reference.tabular import cql
 
@@ -133,6 +135,18 @@ def test_the_sum_of_a_common_reward_counts_every_agent():
     learner = cql.CQL(one_step(climbing()), CQLConfig(alpha_end=1.0), generator())
     learner.run(100)
     np.testing.assert_array_equal(learner.q[0], 2 * climbing().shared_reward().astype(float))
+
+
+def test_without_exploration_even_the_smallest_coin_is_greedy():
+    learner = cql.CQL(one_step(coordination(2, 2)), CQLConfig(epsilon_end=0.0, epsilon_steps=0), generator())
+    learner.draw = lambda: split([0.0] * 5)
+    learner.q[0, 1, 1] = 1.0
+    learner.step()
+    assert learner.q[0].tolist() == [[0.0, 0.0], [0.0, pytest.approx(1.1)]]
+
+
+def test_the_listing_is_that_of_the_source():
+    assert len(load("cql").listing) == 9
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import pytest
 from marlspec.games.catalogue import coordination
 from marlspec.games.matrix import NormalFormGame
 from marlspec.games.stochastic import one_step
+from marlspec.reference.listing import load
+from marlspec.reference.parts.tabular import split
 from marlspec.reference.parts.tabular_config import TabularConfig
 from marlspec.reference.tabular import iql
 
@@ -128,6 +130,21 @@ def test_ties_are_broken_uniformly():
     learner.run(900)
     for own in np.array(taken).T:
         assert np.all(np.abs(np.bincount(own, minlength=3) - 300) < 71)
+
+
+def test_without_exploration_even_the_smallest_coin_is_greedy():
+    learner = iql.IQL(
+        one_step(coordination(2, 2)), TabularConfig(epsilon_end=0.0, epsilon_steps=0), np.random.default_rng(3)
+    )
+    learner.draw = lambda: split([0.0] * 8)
+    for q in learner.q:
+        q[0, 1] = 0.5
+    learner.step()
+    assert [q[0].tolist() for q in learner.q] == [[0.0, pytest.approx(0.55)]] * 2
+
+
+def test_the_listing_is_that_of_the_source():
+    assert len(load("iql").listing) == 9
 
 
 def test_agents_learn_from_their_own_rewards():
