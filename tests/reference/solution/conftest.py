@@ -1,6 +1,7 @@
 """Random exact games and policies, made from a seed: small numbers with small denominators, zeros included."""
 
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def random_history_policy():
 
     def make(seed, game):
         def function(i, count):
-            return lambda observed: distributions(np.random.default_rng([seed, i, *observed]), count)
+            return cache(lambda observed: distributions(np.random.default_rng([seed, i, *observed]), count))
 
         return tuple(function(i, count) for i, count in enumerate(game.game.n_actions))
 
