@@ -214,7 +214,7 @@ def _fairest(game: NormalFormGame, constraints: NDArray[Any], coarse: bool) -> C
         corner = _Mixture(best.joint, joint_rewards(game, best.joint))
         known = any((corner.rewards == other.rewards).all() for other in corners)
         if known or excess <= 1 + FAIR_ENOUGH * (game.n_agents > 2):
-            value = fairness(fairest.rewards)
+            value = Fraction(fairness(fairest.rewards))
             bound = value * max(excess, Fraction(1)) ** game.n_agents
             return _solution(game, fairest.joint, coarse, value, bound, _fairness_method(game, best.method))
         corners.append(corner)
@@ -270,7 +270,7 @@ def _float_weights(rewards: NDArray[np.float64]) -> list[Fraction]:
         return -float(np.log(weights @ scaled).sum())
 
     def slope(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        return -(scaled / (weights @ scaled)).sum(axis=1)
+        return np.asarray(-(scaled / (weights @ scaled)).sum(axis=1), dtype=np.float64)
 
     start = np.full(k, 1 / k)
     whole = LinearConstraint(np.ones((1, k)), 1, 1)

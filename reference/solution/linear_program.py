@@ -183,8 +183,8 @@ def _basis(rows: NDArray[Any], floats: _Floats) -> tuple[list[int], list[int]]:
     tight = [r for r in np.argsort(-prices, kind="stable") if slack[r] <= ZERO or prices[r] > ZERO]
     order = np.lexsort([floats.reduced, -floats.point])
     variables = [v for v in order if floats.reduced[v] <= ZERO or floats.point[v] > ZERO]
-    needed_rows = sum(prices[r] > ZERO for r in tight)
-    needed_variables = sum(floats.point[v] > ZERO for v in variables)
+    needed_rows = int(np.count_nonzero(prices[tight] > ZERO))
+    needed_variables = int(np.count_nonzero(floats.point[variables] > ZERO))
     residues = over_common_denominator(rows[np.ix_(tight, variables)])[0] % PRIME
     pivots = _pivots(residues.astype(np.int64), needed_rows, needed_variables)
     return [int(tight[r]) for r, _ in pivots], [int(variables[v]) for _, v in pivots]

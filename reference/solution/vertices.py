@@ -82,10 +82,10 @@ def _leaving_row(tableau: _Tableau, entering: int, d: int) -> int:
 
 def _before(row: list[int], other: list[int], entering: int, d: int) -> bool:
     head, factor = other[entering], row[entering]
-    for column in (-1, *range(d, len(row) - 1)):
+    for column in [len(row) - 1, *range(d, len(row) - 1)]:
         own, others = row[column] * head, other[column] * factor
         if own != others:
-            return bool(own < others)
+            return own < others
     raise AssertionError("two rows of an invertible matrix are proportional")
 
 
