@@ -32,6 +32,19 @@ ERRATA = {
         corrected="the terminal flag is stored with the transition",
         shown_by="tests/reference/decomposition/test_errata.py::test_e6",
     ),
+    "E7": Erratum(
+        where="lecture, linear value decomposition: the assumption before Definition 4",
+        printed="the reward is the list of the agents' utilities",
+        corrected="it is their sum, which Definition 4 then puts in its place",
+        shown_by="tests/test_errata.py::test_e7",
+    ),
+    "E8": Erratum(
+        where="lecture, Definition 4, last step",
+        printed="where rewards are sums of individual utilities, so are the joint action values",
+        corrected="they are where each agent's expected utility depends on its own history and action alone; elsewhere "
+        "a sum is an approximation: next states that are the exclusive or of two actions leave an interaction of -2",
+        shown_by="tests/test_errata.py::test_e8",
+    ),
     "E9": Erratum(
         where="lecture, value decomposition in matrix games: definition of monotone decomposability, and its table",
         printed="with derivatives > 0, the game [[0, 0], [0, 10]] counts as monotonically decomposable",
@@ -57,6 +70,26 @@ ERRATA = {
         corrected="none exists where the set of best joint actions is no product set, as in [[1, 0], [0, 1]]",
         shown_by="tests/test_errata.py::test_e12",
     ),
+    "E15": Erratum(
+        where="lecture, notation: limited view",
+        printed="an agent observes part of the joint action a^t before it chooses its own action of time t",
+        corrected="it observes part of a^{t-1}; observing a^t leaves policies that no joint action satisfies",
+        shown_by="tests/test_errata.py::test_e15",
+    ),
+    "E16": Erratum(
+        where="lecture, Definitions 1 and 2",
+        printed="the initial distribution and the rewards' range are not named; observations follow a joint action, "
+        "also the first ones, before which there is none",
+        corrected="the distribution is mu, rewards are real, and the first observations have a function of their own, "
+        "of the state alone: which joint action one makes up instead changes the expected return",
+        shown_by="tests/test_errata.py::test_e16",
+    ),
+    "E27": Erratum(
+        where="tutorial, Nash equilibrium",
+        printed="where all agents have the same reward, the Nash equilibria are the Pareto-optimal joint policies",
+        corrected="Pareto-optimal ones are equilibria there, but not the reverse: (B, B) of Climbing",
+        shown_by="tests/test_errata.py::test_e27",
+    ),
 }
 
 
@@ -66,7 +99,8 @@ def errata_page() -> str:
         "# Errata of the sources",
         "",
         "Where a source misprints, the corrected form is implemented; a test runs the printed one and sees it fail.",
-        "Book: Albrecht, Christianos, Schäfer, *Multi-Agent Reinforcement Learning*, MIT Press 2024; lecture: slides.",
+        "Book: Albrecht, Christianos, Schäfer, *Multi-Agent Reinforcement Learning*, MIT Press 2024; lecture: slides;",
+        "tutorial: *Reinforcement Learning (9): Multi-Agent Reinforcement Learning*.",
         "This page is made by `python -m marlspec.reference.errata`.",
         "",
         "| id | where | printed, in our words | implemented | shown by |",
