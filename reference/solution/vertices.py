@@ -83,9 +83,9 @@ def _leaving_row(tableau: _Tableau, entering: int, d: int) -> int:
 def _before(row: list[int], other: list[int], entering: int, d: int) -> bool:
     head, factor = other[entering], row[entering]
     for column in [len(row) - 1, *range(d, len(row) - 1)]:
-        own, others = row[column] * head, other[column] * factor
-        if own != others:
-            return own < others
+        difference: int = row[column] * head - other[column] * factor
+        if difference:
+            return difference < 0
     raise AssertionError("two rows of an invertible matrix are proportional")
 
 

@@ -65,15 +65,12 @@ def test_the_simplex_algorithm_alone_ends_at_an_optimum(seed):
 
 
 def test_fractions_and_prices_are_in_the_units_of_the_program():
-    lp = program([Fraction(1, 3), Fraction(1, 2), 0], [[Fraction(2, 7), Fraction(1, 7), Fraction(-1, 7)]], [1, 1, 0])
-    for optimum in (
-        maximise(program([Fraction(1, 3), Fraction(1, 2), Fraction(-1, 9)], lp.upper, lp.shares)),
-        maximise(lp),
-    ):
-        assert optimum.exact
-    assert maximise(
-        program([Fraction(1, 3), Fraction(1, 2), Fraction(-1, 9)], lp.upper, lp.shares)
-    ).prices.tolist() == [Fraction(7, 9)]
+    """With shares x and 1 - x: the level z is at least (1 + x) / 7 times 7, and costs 1/9 for each unit."""
+    objective = [Fraction(1, 3), Fraction(1, 2), Fraction(-1, 9)]
+    optimum = maximise(program(objective, [[Fraction(2, 7), Fraction(1, 7), Fraction(-1, 7)]], [1, 1, 0]))
+    assert optimum.point.tolist() == [0, 1, 1]
+    assert optimum.prices.tolist() == [Fraction(7, 9)]
+    assert optimum.level == Fraction(1, 2) - Fraction(1, 9)
 
 
 @pytest.mark.parametrize("small", [0, 10**6])

@@ -103,11 +103,9 @@ class TestRegret:
 
     def test_of_fractions_and_of_floats_is_exact(self):
         thirds = NormalFormGame([[[Fraction(1, 3), Fraction(1, 2)]], [[Fraction(1, 5), Fraction(1, 7)]]])
-        assert regret(thirds, [[1], [Fraction(1, 2), Fraction(1, 2)]]).tolist() == [
-            0,
-            (Fraction(1, 5) - Fraction(1, 7)) / 2,
-        ]
-        tenths = NormalFormGame([[[0.1]], [[0.2]], [[0.3]]][:2])
+        half = Fraction(1, 2)
+        assert regret(thirds, [[1], [half, half]]).tolist() == [0, (Fraction(1, 5) - Fraction(1, 7)) / 2]
+        tenths = NormalFormGame([[[0.1]], [[0.2]]])
         assert expected_rewards(tenths, [[1], [1]]).tolist() == [Fraction(0.1), Fraction(0.2)]
 
     def test_does_not_count_the_own_mix_among_the_deviations_of_others(self):
@@ -165,10 +163,7 @@ class TestBestResponses:
     def test_all_ties_are_named(self):
         assert best_responses(matching_pennies(), [[Fraction(1, 2), Fraction(1, 2)]] * 2, 0) == (0, 1)
         assert best_responses(chicken(), [[1, 0], [1, 0]], 1) == (1,)
-        assert best_responses(climbing(), [A.split() and [1, 0, 0], [Fraction(5, 16), 0, Fraction(11, 16)]], 0) == (
-            0,
-            2,
-        )
+        assert best_responses(climbing(), [[1, 0, 0], [Fraction(5, 16), 0, Fraction(11, 16)]], 0) == (0, 2)
 
     def test_an_unknown_agent_is_refused(self):
         with pytest.raises(InputError, match="no agent 2"):

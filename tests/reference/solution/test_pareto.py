@@ -159,17 +159,12 @@ class TestClasses:
 
     def test_a_profile_that_dominates_though_no_joint_action_does(self):
         game = NormalFormGame([[[4, 0], [0, 0]], [[0, 0], [0, 4]]])
-        answer = is_pareto_optimal(
-            game, np.array([[Fraction(1, 8), Fraction(3, 8)], [Fraction(3, 8), Fraction(1, 8)]]), "product"
-        )
-        assert (
-            is_pareto_optimal(
-                game, np.array([[Fraction(1, 8), Fraction(3, 8)], [Fraction(3, 8), Fraction(1, 8)]])
-            ).answer
-            == "yes"
-        )
+        joint = np.array([[1, 3], [3, 1]]) / 8
+        assert joint_rewards(game, joint).tolist() == [Fraction(1, 2)] * 2
+        assert is_pareto_optimal(game, joint).answer == "yes"
+        answer = is_pareto_optimal(game, joint, "product")
         assert answer.answer == "no"
-        assert dominates(expected_rewards(game, answer.dominated_by), [Fraction(1, 2), Fraction(1, 2)])
+        assert dominates(expected_rewards(game, answer.dominated_by), [Fraction(1, 2)] * 2)
 
     def test_dominated_in_the_interior_of_the_square_alone(self):
         assert joint_rewards(BENT, BELOW_HALVES).tolist() == [Fraction(29, 20), Fraction(29, 20)]
