@@ -25,7 +25,7 @@ from marlspec.games.matrix import JointAction, Number
 from marlspec.games.posg import POSG
 from marlspec.games.stochastic import StochasticGame
 from marlspec.reference.solution.decisions import Chain, chain_values
-from marlspec.reference.solution.policies import checked_joint_policy, with_discount
+from marlspec.reference.solution.policies import Draws, checked_draws, with_discount
 from marlspec.reference.solution.tree import GameTree, Joint, checked_horizon, joint_policy
 
 MAX_HISTORIES = 1_000_000
@@ -48,7 +48,7 @@ def markov_values(
             system is too large for rationals.
     """
     game, discount = with_discount(game, gamma)
-    chain = _chain(game, checked_joint_policy(game, policy))
+    chain = _chain(game, checked_draws(game, policy))
     if horizon is None:
         return chain_values(chain, discount)
     _check_steps(horizon)
@@ -192,13 +192,14 @@ def expected_return(game: POSG, policy: object, horizon: int, gamma: Number | No
     return HistoryReturns(game, policy, horizon, gamma).u()
 
 
-def _chain(game: StochasticGame, joint: NDArray[Any]) -> Chain:
-    """Let the policy draw the joint action: outcomes of all joint actions side by side."""
-    chances = joint if game.exact else joint.astype(np.float64)
-    weights = chances[..., None] * game.probabilities
-    rewards = (weights * game.rewards).reshape(game.n_agents, game.n_states, -1).sum(axis=-1)
+def _chain(game: StochasticGame, draws: Draws) -> Chain:
+    """Let the policy draw the joint action: the outcomes of all that it may draw, side by side."""
+    chances = draws.probabilities if game.exact else draws.probabilities.astype(np.float64)
+    index = (np.arange(game.n_states)[:, None], *np.moveaxis(draws.actions, -1, 0))
+    weights = chances[..., None] * game.probabilities[index]
+    rewards = np.stack([(weights * own[index]).reshape(game.n_states, -1).sum(axis=-1) for own in game.rewards])
     shape = (game.n_states, -1)
-    return Chain(game.successors.reshape(shape), weights.reshape(shape), rewards, game.terminal)
+    return Chain(game.successors[index].reshape(shape), weights.reshape(shape), rewards, game.terminal)
 
 
 def _finite_values(chain: Chain, gamma: Number, horizon: int) -> NDArray[Any]:

@@ -7,7 +7,7 @@ distribution in every state.
 
 from fractions import Fraction
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +22,28 @@ from marlspec.reference.solution.profiles import _distribution as checked_distri
 from marlspec.reference.solution.rationals import as_fractions
 
 __all__ = [
+    "Draws",
     "checked_distribution",
-    "checked_joint_policy",
+    "checked_draws",
     "checked_policy",
     "described",
     "in_rationals",
     "observed_in_rationals",
+    "product_draws",
     "with_discount",
 ]
+
+
+class Draws(NamedTuple):
+    """The joint actions that a policy draws with positive probability: few where it is nearly deterministic.
+
+    Attributes:
+        actions: integers [S, K, n], K joint actions in every state.
+        probabilities: object array [S, K] of Fractions, zero for padding.
+    """
+
+    actions: NDArray[np.int64]
+    probabilities: NDArray[Any]
 
 
 def checked_policy(game: StochasticGame, policy: object) -> Profile:
@@ -55,8 +69,8 @@ def checked_policy(game: StochasticGame, policy: object) -> Profile:
     )
 
 
-def checked_joint_policy(game: StochasticGame, policy: object) -> NDArray[Any]:
-    """Return a product or joint policy as the distributions [S, A_1, .., A_n] over joint actions, in Fractions.
+def checked_draws(game: StochasticGame, policy: object) -> Draws:
+    """Return a product or joint policy as the joint actions that it may draw in every state.
 
     Args:
         game: the game that the policy is for.
@@ -65,10 +79,23 @@ def checked_joint_policy(game: StochasticGame, policy: object) -> NDArray[Any]:
     Raises:
         InputError: a shape that does not fit, or a row that is no distribution.
     """
-    if isinstance(policy, np.ndarray):
-        return _checked_rows(policy, game.n_states, game.n_actions, "policy")
-    own = checked_policy(game, policy)
-    return np.stack([reduce(np.multiply.outer, [mix[s] for mix in own]) for s in range(game.n_states)])
+    if not isinstance(policy, np.ndarray):
+        return product_draws(checked_policy(game, policy))
+    flat = _checked_rows(policy, game.n_states, game.n_actions, "policy").reshape(game.n_states, -1)
+    drawn = _support(flat)
+    actions = np.stack(np.unravel_index(drawn, game.n_actions), axis=-1)
+    return Draws(actions, np.take_along_axis(flat, drawn, axis=1))
+
+
+def product_draws(mixes: Profile) -> Draws:
+    """Return the joint actions that agents may draw who draw independently from their mixes [S, A_i]."""
+    n_states = len(mixes[0])
+    own = [_support(mix) for mix in mixes]
+    actions = [_crossed(drawn, j, len(mixes)) for j, drawn in enumerate(own)]
+    chances = [_crossed(np.take_along_axis(mixes[j], drawn, axis=1), j, len(mixes)) for j, drawn in enumerate(own)]
+    probabilities = np.asarray(reduce(np.multiply, chances), dtype=object)
+    joint = np.stack(np.broadcast_arrays(*actions), axis=-1)
+    return Draws(joint.reshape(n_states, -1, len(mixes)), probabilities.reshape(n_states, -1))
 
 
 def with_discount(game: StochasticGame, gamma: Number | None) -> tuple[StochasticGame, Number]:
@@ -127,6 +154,18 @@ def described(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"a {type(value).__name__} of length {len(value)}"
     return f"an object of type {type(value).__name__}"
+
+
+def _support(mixes: NDArray[Any]) -> NDArray[np.int64]:
+    """The entries of each row that are not zero, [S, K]; rows with fewer than K are filled up with others."""
+    positive = np.asarray(mixes != 0, dtype=np.bool_)
+    order = np.argsort(~positive, axis=1, kind="stable")
+    return order[:, : int(positive.sum(axis=1).max())]
+
+
+def _crossed(drawn: NDArray[Any], j: int, n_agents: int) -> NDArray[Any]:
+    """Put the second axis of an array [S, K_j] on the axis of agent j, for broadcasting against the others'."""
+    return drawn.reshape(len(drawn), *(drawn.shape[1] if k == j else 1 for k in range(n_agents)))
 
 
 def _checked_rows(rows: object, n_states: int, shape: tuple[int, ...], place: str) -> NDArray[Any]:

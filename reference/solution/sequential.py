@@ -32,7 +32,7 @@ from marlspec.games.stochastic import StochasticGame
 from marlspec.reference.solution.decisions import DecisionProcess, optimum
 from marlspec.reference.solution.expected_return import expected_return, markov_return
 from marlspec.reference.solution.pareto import dominates
-from marlspec.reference.solution.policies import checked_policy, in_rationals, observed_in_rationals
+from marlspec.reference.solution.policies import checked_policy, in_rationals, observed_in_rationals, product_draws
 from marlspec.reference.solution.profiles import Profile
 from marlspec.reference.solution.tree import (
     GameTree,
@@ -109,10 +109,11 @@ def best_response(
     """
     if i not in range(game.n_agents):
         raise InputError(f"there is no agent {i}: agents are numbered 0 to {game.n_agents - 1}")
+    game = _exact(game)
     if isinstance(game, POSG):
-        return _history_response(game, policy, i, gamma, horizon)
+        return _history_response(game, policy, i, _rational(game.game, gamma), _needed(horizon))
     _check_no_horizon(horizon)
-    return _markov_response(game, policy, i, gamma)
+    return _markov_response(game, policy, i, _rational(game, gamma))
 
 
 def regret(game: Game, policy: object, *, gamma: Number | None = None, horizon: int | None = None) -> NDArray[Any]:
@@ -124,6 +125,7 @@ def regret(game: Game, policy: object, *, gamma: Number | None = None, horizon: 
     Raises:
         InputError: as for best_response.
     """
+    game = _exact(game)
     reached = _returns(game, policy, gamma, horizon)
     best = [best_response(game, policy, i, gamma=gamma, horizon=horizon).value - own for i, own in enumerate(reached)]
     return np.array(best, dtype=object)
@@ -161,6 +163,7 @@ def is_pareto_optimal(
     Raises:
         InputError: more than MAX_POLICIES deterministic policies, or as for best_response.
     """
+    game = _exact(game)
     returns = _returns(game, policy, gamma, horizon)
     policies = _deterministic_policies(game, horizon)
     better = (other for other in policies if dominates(_returns(game, other, gamma, horizon), returns))
@@ -174,13 +177,16 @@ def is_pareto_optimal(
     )
 
 
+def _exact(game: Game) -> Game:
+    return observed_in_rationals(game) if isinstance(game, POSG) else in_rationals(game)
+
+
 def _returns(game: Game, policy: object, gamma: Number | None, horizon: int | None) -> NDArray[Any]:
-    """U_i of every agent in rationals."""
+    """U_i of every agent in an exact game."""
     if isinstance(game, POSG):
-        exact = observed_in_rationals(game)
-        return expected_return(exact, policy, _needed(horizon), _rational(game.game, gamma))
+        return expected_return(game, policy, _needed(horizon), _rational(game.game, gamma))
     _check_no_horizon(horizon)
-    return markov_return(in_rationals(game), policy, _rational(game, gamma))
+    return markov_return(game, policy, _rational(game, gamma))
 
 
 def _rational(game: StochasticGame, gamma: Number | None) -> Fraction:
@@ -201,12 +207,10 @@ def _check_no_horizon(horizon: int | None) -> None:
         )
 
 
-def _markov_response(game: StochasticGame, policy: object, i: int, gamma: Number | None) -> BestResponse:
-    exact = in_rationals(game)
-    process = _faced_by(exact, checked_policy(exact, policy), i)
-    best = optimum(process, _rational(game, gamma))
+def _markov_response(game: StochasticGame, policy: object, i: int, gamma: Fraction) -> BestResponse:
+    best = optimum(_faced_by(game, checked_policy(game, policy), i), gamma)
     return BestResponse(
-        value=sum((mu * value for mu, value in zip(exact.initial, best.values, strict=True)), Fraction()),
+        value=sum((mu * value for mu, value in zip(game.initial, best.values, strict=True)), Fraction()),
         policy=_pure_rows(best.choices, game.n_actions[i]),
         exact=best.exact,
         method=best.method,
@@ -215,21 +219,18 @@ def _markov_response(game: StochasticGame, policy: object, i: int, gamma: Number
 
 def _faced_by(game: StochasticGame, mixes: Profile, i: int) -> DecisionProcess:
     """The decision process of agent i while the others draw from their mixes."""
-    n_states = game.n_states
-    weights = np.ones((n_states, *[1] * game.n_agents), dtype=object)
-    for j, mix in enumerate(mixes):
-        if j != i:
-            axes = [game.n_actions[j] if k == j else 1 for k in range(game.n_agents)]
-            weights = weights * mix.reshape(n_states, *axes)
-    chances = weights[..., None] * game.probabilities
-
-    def by_own_action(table: NDArray[Any]) -> NDArray[Any]:
-        return np.moveaxis(table, i + 1, 1).reshape(n_states, game.n_actions[i], -1)
-
+    n_states, count = game.n_states, game.n_actions[i]
+    idle = _pure_rows(np.zeros(n_states, dtype=np.int64), count)
+    draws = product_draws((*mixes[:i], idle, *mixes[i + 1 :]))
+    actions = np.repeat(draws.actions[:, None], count, axis=1)
+    actions[..., i] = np.arange(count)[:, None]
+    index = (np.arange(n_states)[:, None, None], *np.moveaxis(actions, -1, 0))
+    chances = draws.probabilities[:, None, :, None] * game.probabilities[index]
+    shape = (n_states, count, -1)
     return DecisionProcess(
-        successors=by_own_action(game.successors),
-        probabilities=by_own_action(chances),
-        rewards=by_own_action(chances * game.rewards[i]).sum(axis=-1),
+        successors=game.successors[index].reshape(shape),
+        probabilities=chances.reshape(shape),
+        rewards=(chances * game.rewards[i][index]).reshape(shape).sum(axis=-1),
         terminal=game.terminal,
     )
 
@@ -240,10 +241,8 @@ def _pure_rows(choices: NDArray[np.int64], count: int) -> NDArray[Any]:
     return rows
 
 
-def _history_response(game: POSG, policy: object, i: int, gamma: Number | None, horizon: int | None) -> BestResponse:
-    exact = observed_in_rationals(game)
-    search = _Search(exact, own_policies(exact, policy), i, _needed(horizon), _rational(game.game, gamma))
-    value, choices = search.best()
+def _history_response(game: POSG, policy: object, i: int, gamma: Fraction, horizon: int) -> BestResponse:
+    value, choices = _Search(game, own_policies(game, policy), i, horizon, gamma).best()
     return BestResponse(
         value=value,
         policy=_pure_function(choices, game.game.n_actions[i]),
