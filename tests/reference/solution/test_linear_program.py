@@ -65,7 +65,7 @@ def test_the_simplex_algorithm_alone_ends_at_an_optimum(seed):
 
 
 def test_fractions_and_prices_are_in_the_units_of_the_program():
-    """With shares x and 1 - x: the level z is at least (1 + x) / 7 times 7, and costs 1/9 for each unit."""
+    """The third variable must reach twice the first plus the second, and each unit of it costs 1/9."""
     objective = [Fraction(1, 3), Fraction(1, 2), Fraction(-1, 9)]
     optimum = maximise(program(objective, [[Fraction(2, 7), Fraction(1, 7), Fraction(-1, 7)]], [1, 1, 0]))
     assert optimum.point.tolist() == [0, 1, 1]
