@@ -9,10 +9,13 @@ from typing import TypeAlias
 import numpy as np
 
 from marlspec.errors import InputError
+from marlspec.games.goals import goals
+from marlspec.games.lbf import foraging
 from marlspec.games.matrix import NormalFormGame
 from marlspec.games.staged import TERMINAL, StagedGame
+from marlspec.games.stochastic import StochasticGame
 
-Game: TypeAlias = NormalFormGame | StagedGame
+Game: TypeAlias = NormalFormGame | StagedGame | StochasticGame
 
 BOOK = "Albrecht, Christianos and Schäfer, Multi-Agent Reinforcement Learning, MIT Press 2024"
 LECTURE = f"{BOOK}, lecture slides, Multi-Agent Deep Reinforcement Learning, Part 1"
@@ -172,6 +175,8 @@ GAMES: dict[str, Callable[[], Game]] = {
     "rock-paper-scissors": rock_paper_scissors,
     "two-step": two_step,
     "two-step-book": two_step_book,
+    "foraging": foraging,
+    "goals": goals,
 }
 
 
@@ -181,7 +186,7 @@ def catalogue() -> dict[str, Game]:
 
 
 def get(name: str) -> Game:
-    """Return a game by name, as in "climbing", "penalty:-10", "coordination:4x3" (4 agents, 3 actions).
+    """Return a game by name, as in "climbing", "penalty:-10", "coordination:4x3" (4 agents, 3 actions), "goals:2".
 
     Raises:
         InputError: no such game (the message names near matches), or a parameter that the game does not take.
@@ -197,6 +202,8 @@ def get(name: str) -> Game:
         return penalty(_rational(parameter, name))
     if base == "coordination":
         return coordination(*_agents_by_actions(parameter, name))
+    if base == "goals":
+        return goals(_agents(parameter, name))
     raise InputError(f"{name}: {base} takes no parameter; write {base}")
 
 
@@ -217,3 +224,9 @@ def _agents_by_actions(text: str, name: str) -> tuple[int, int]:
     if not match:
         raise InputError(f"{name}: write the number of agents and of actions, for example coordination:4x3")
     return int(match[1]), int(match[2])
+
+
+def _agents(text: str, name: str) -> int:
+    if not re.fullmatch(r"\d{1,6}", text):
+        raise InputError(f"{name}: write the number of agents, for example goals:2")
+    return int(text)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from marlspec.errors import InputError
 from marlspec.games.catalogue import Game, catalogue, get
 from marlspec.games.matrix import NormalFormGame
+from marlspec.games.staged import StagedGame
+from marlspec.games.stochastic import StochasticGame
 from marlspec.reference.errata import ERRATA
 from marlspec.reference.listing import ROOT, Algorithm, Marker, algorithm_files, load
 
@@ -38,12 +40,18 @@ def list_command(argv: list[str]) -> int:
         algorithms.add_row(name, algorithm.title, algorithm.source)
     games = _table("Games", ["name", "agents x actions", "common reward", "source"])
     for name, game in catalogue().items():
-        stages = "" if isinstance(game, NormalFormGame) else f", {game.n_stages} stages"
         actions = "x".join(map(str, game.n_actions))
-        games.add_row(name, f"{actions}{stages}", "yes" if game.is_common_reward else "no", game.citation)
+        games.add_row(name, f"{actions}{_length(game)}", "yes" if game.is_common_reward else "no", game.citation)
     console.print(algorithms)
     console.print(games)
     return 0
+
+
+def _length(game: Game) -> str:
+    """How many stages or states a game has; nothing where it is played in one step."""
+    if isinstance(game, NormalFormGame):
+        return ""
+    return f", {game.n_stages} stages" if isinstance(game, StagedGame) else f", {game.n_states} states"
 
 
 def show_command(argv: list[str]) -> int:
@@ -82,6 +90,8 @@ def train_command(argv: list[str]) -> int:
 
         train_tabular(name, game_name, game, options, _console(), progress=sys.stderr.isatty())
         return 0
+    if isinstance(game, StochasticGame):
+        raise InputError(f"{name} trains on matrix and staged games; cql and iql take {game_name}, which has states")
     if not game.is_common_reward:
         raise InputError(f"{name} needs a common-reward game, and the agents' rewards differ in {game.name}")
 
@@ -209,7 +219,7 @@ def _train_usage() -> str:
     )
 
 
-def _report(learner: "Learner", game: Game, seconds: float, console: "Console") -> None:
+def _report(learner: "Learner", game: NormalFormGame | StagedGame, seconds: float, console: "Console") -> None:
     """Print, for every stage of the game, learned values, greedy joint actions, and the utilities of one seed."""
     import torch
 

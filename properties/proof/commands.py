@@ -13,6 +13,7 @@ from marlspec.games.catalogue import GAMES, get
 from marlspec.games.files import read_payoffs
 from marlspec.games.matrix import NormalFormGame
 from marlspec.games.staged import StagedGame
+from marlspec.games.stochastic import StochasticGame
 from marlspec.properties.proof.decomposition import QUESTIONS, Decision, Question, decide, describe, exact_table
 
 SCHEMA = "marlspec.decide/1"
@@ -49,6 +50,8 @@ def decide_command(argv: list[str]) -> int:
 def _normal_form(name: str) -> NormalFormGame:
     """Read a file where the name ends like one, else look in the catalogue."""
     game = read_payoffs(name) if name.lower().endswith((".json", ".csv")) else get(name)
+    if isinstance(game, StochasticGame):
+        raise InputError(f"{game.name} is played in many steps: the decisions are for games of one, such as climbing")
     if isinstance(game, StagedGame):
         stages = ", ".join(stage.name for stage in game.stages)
         raise InputError(

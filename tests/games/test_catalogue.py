@@ -6,11 +6,13 @@ from marlspec.errors import InputError
 from marlspec.games.catalogue import GAMES, catalogue, get
 from marlspec.games.matrix import NormalFormGame
 from marlspec.games.staged import StagedGame
+from marlspec.games.stochastic import StochasticGame
 
 COMMON_REWARD = {"linear", "monotonic", "climbing", "penalty", "or", "2b", "qtran", "coordination"}
 NO_CONFLICT = COMMON_REWARD | {"stag-hunt"}
 ZERO_SUM = {"matching-pennies", "rock-paper-scissors"}
 STAGED = {"two-step", "two-step-book"}
+STOCHASTIC = {"foraging", "goals"}
 
 
 def pure_equilibria(game):
@@ -36,7 +38,8 @@ def test_every_game_is_exact_cited_and_of_its_kind(name):
     assert game.name
     assert name == name.lower()
     assert (name in STAGED) == isinstance(game, StagedGame)
-    assert game.is_common_reward == (name in COMMON_REWARD | STAGED)
+    assert (name in STOCHASTIC) == isinstance(game, StochasticGame)
+    assert game.is_common_reward == (name in COMMON_REWARD | STAGED | STOCHASTIC)
     if isinstance(game, NormalFormGame):
         assert game.is_no_conflict == (name in NO_CONFLICT)
         assert game.is_zero_sum == (name in ZERO_SUM)
@@ -84,6 +87,8 @@ def test_parameters_are_read():
     game = get("coordination:4x3")
     assert game.n_actions == (3, 3, 3, 3)
     assert [a for a in game.joint_actions() if game.payoff(0, a)] == [(k,) * 4 for k in range(3)]
+    assert get("goals:2").n_agents == 2
+    assert get("goals").n_agents == 4
 
 
 @pytest.mark.parametrize(
@@ -100,6 +105,10 @@ def test_parameters_are_read():
         ("coordination:4", "coordination:4x3"),
         ("coordination:0x3", "at least one agent"),
         ("coordination:99x99", "at most 1000000 joint actions"),
+        ("goals:2x3", "write the number of agents, for example goals:2"),
+        ("goals:0", "at least one agent and two cells"),
+        ("goals:99", "more than 200000 pairs"),
+        ("foraging:2", "foraging takes no parameter"),
         ("", "the games are"),
     ],
 )

@@ -115,6 +115,7 @@ def test_the_printed_reward_is_itself_a_payoff_file(capsys, tmp_path):
             "is not a common-reward game: joint action (C, D) pays the agents -5, 0",
         ),
         ("two-step", "is played in stages (1, 2A, 2B)"),
+        ("goals:2", "is played in many steps: the decisions are for games of one"),
     ],
 )
 def test_bad_input_is_explained_with_exit_code_2(capsys, argument, message):
