@@ -128,6 +128,11 @@ def _normal_form(name: str) -> NormalFormGame:
             f"{game.name} is played in stages ({stages}), and this command solves games of one stage: name a stage "
             "alone, such as 2b, linear or monotonic, or write its payoffs to a file"
         )
+    if not isinstance(game, NormalFormGame):
+        raise InputError(
+            f"{game.name} is a stochastic game, and this command solves games of one step: verify given policies with "
+            "is_nash and regret of marlspec.reference.solution.sequential"
+        )
     return game
 
 
@@ -304,9 +309,12 @@ def _cells(found: NashEquilibrium, game: NormalFormGame) -> list[Any]:
 
 
 def _answer(found: ParetoAnswer | None, game: NormalFormGame) -> str:
+    """Write an answer, a "no" with the joint action that dominates where one joint action does."""
     if found is None:
         return "left out"
-    return f"no: {game.label(found.dominated_by)}" if isinstance(found.dominated_by, tuple) else found.answer
+    if not isinstance(found.dominated_by, tuple):
+        return found.answer
+    return f"{found.answer}: {game.label([int(action) for action in found.dominated_by])}"
 
 
 def _mix(mix: Iterable[Any], labels: Sequence[str]) -> str:

@@ -1,10 +1,10 @@
 """A figure of what two agents can expect: feasible joint rewards, the Pareto frontier, and the solutions among them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import comb
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.transforms import Bbox
+
+Pair: TypeAlias = Sequence[Any] | NDArray[Any]
 
 SUFFIXES = (".png", ".svg", ".pdf")
 SIZE = (8.6, 5.4)
@@ -55,9 +57,9 @@ class Solutions:
         objective: in which sense it is the best, for the legend.
     """
 
-    pure: Sequence[Sequence[Any]] = ()
-    mixed: Sequence[Sequence[Any]] = ()
-    correlated: Sequence[Any] | None = None
+    pure: Sequence[Pair] = ()
+    mixed: Sequence[Pair] = ()
+    correlated: Pair | None = None
     objective: str = "welfare"
 
 
@@ -117,7 +119,6 @@ def _draw_regions(
     axes: "Axes", game: NormalFormGame, points: dict[Point, list[JointAction]], hull: Sequence[Point]
 ) -> None:
     from matplotlib.collections import PolyCollection
-    from matplotlib.patches import Patch
 
     corners = np.array(hull, dtype=np.float64)
     if len(hull) < 3:
@@ -129,7 +130,7 @@ def _draw_regions(
         return
     axes.fill(*corners.T, facecolor=CORRELATED_AREA, edgecolor="none", zorder=1, label="correlated joint policies")
     if comb(game.n_actions[0], 2) * comb(game.n_actions[1], 2) > MAX_PATCHES:
-        axes.add_patch(Patch(fill=False, linewidth=0, label="independent policies:\nnot drawn, too many actions"))
+        axes.plot([], linestyle="", label="independent policies:\nnot drawn, too many actions")
         return
     polygons = independent_region(game)
     axes.add_collection(
@@ -207,17 +208,18 @@ def _label_points(
     marks = [*solutions.pure, *solutions.mixed, *([] if solutions.correlated is None else [solutions.correlated])]
     obstacles = np.concatenate([_pixels(axes, points), _along(corners), _around(_pixels(axes, marks))])
     window = axes.get_window_extent()
-    taken: list[Bbox] = []
+    taken = np.empty((0, 2, 2))
     for point in sorted(points, key=lambda point: point not in hull)[:MAX_LABELS]:
         note = axes.annotate(
             _names(game, points[point]), _floats(point), (0, 0), textcoords="offset points",
             fontsize=9, color=INK, ha="center", va="center", zorder=8,
         )  # fmt: skip
-        text = note.get_window_extent()
-        boxes = [text.translated(*step) for step in _steps(text, _outward(_pixels(axes, [point])[0], corners))]
-        best = min(boxes, key=lambda box: _cost(box, taken, obstacles, window))
-        taken.append(best)
-        note.set_position(((best.x0 - text.x0) * 72 / figure.dpi, (best.y0 - text.y0) * 72 / figure.dpi))
+        box = note.get_window_extent()
+        steps = _steps(box, _outward(_pixels(axes, [point])[0], corners))
+        boxes = box.get_points() + steps[:, None]
+        best = int(_costs(boxes, taken, obstacles, window).argmin())
+        taken = np.concatenate([taken, boxes[[best]]])
+        note.set_position(tuple((steps[best] * 72 / figure.dpi).tolist()))
 
 
 def _names(game: NormalFormGame, actions: Sequence[JointAction]) -> str:
@@ -226,11 +228,11 @@ def _names(game: NormalFormGame, actions: Sequence[JointAction]) -> str:
     return " ".join(names) + (f" + {further}" if further else "")
 
 
-def _floats(point: Sequence[Any]) -> tuple[float, float]:
+def _floats(point: Pair) -> tuple[float, float]:
     return float(point[0]), float(point[1])
 
 
-def _pixels(axes: "Axes", points: Iterable[Sequence[Any]]) -> NDArray[np.float64]:
+def _pixels(axes: "Axes", points: Iterable[Pair]) -> NDArray[np.float64]:
     places = np.array([_floats(point) for point in points]).reshape(-1, 2)
     return np.asarray(axes.transData.transform(places), dtype=np.float64)
 
@@ -244,7 +246,8 @@ def _along(corners: NDArray[np.float64]) -> NDArray[np.float64]:
 def _around(centres: NDArray[np.float64]) -> NDArray[np.float64]:
     """Points on the rims of the marks."""
     angles = np.linspace(0, 2 * np.pi, 16)
-    return (centres[:, None] + MARK_RADIUS * np.stack([np.cos(angles), np.sin(angles)], axis=-1)).reshape(-1, 2)
+    rims = centres[:, None] + MARK_RADIUS * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    return np.asarray(rims.reshape(-1, 2), dtype=np.float64)
 
 
 def _outward(place: NDArray[np.float64], corners: NDArray[np.float64]) -> float:
@@ -256,18 +259,20 @@ def _outward(place: NDArray[np.float64], corners: NDArray[np.float64]) -> float:
     return float(np.arctan2(away[1], away[0]))
 
 
-def _steps(text: "Bbox", angle: float) -> Iterator[tuple[float, float]]:
-    """Ways to move a text off its point, the near and outward ones first."""
-    turns = sorted(np.linspace(-np.pi, np.pi, 24, endpoint=False), key=abs)
-    for distance in (12, 18, 26, 36, 48):
-        for turn in turns:
-            x, y = np.cos(angle + turn), np.sin(angle + turn)
-            yield float(x * (distance + text.width / 2)), float(y * (distance + text.height / 2))
+def _steps(text: "Bbox", angle: float) -> NDArray[np.float64]:
+    """Ways [k, 2] to move a text off its point, the near and outward ones first."""
+    turns = np.array(sorted(np.linspace(-np.pi, np.pi, 24, endpoint=False), key=abs)) + angle
+    directions = np.stack([np.cos(turns), np.sin(turns)], axis=-1)
+    half = np.array([text.width, text.height]) / 2
+    return np.concatenate([directions * (distance + half) for distance in (12, 18, 26, 36, 48)])
 
 
-def _cost(box: "Bbox", taken: Sequence["Bbox"], obstacles: NDArray[np.float64], window: "Bbox") -> int:
-    """How much a label would cover: points and lines, and worse, other labels or what is beyond the axes."""
-    padded = box.padded(3)
-    covered = int(np.sum(np.all((obstacles > padded.min) & (obstacles < padded.max), axis=1)))
-    beyond = box.x0 < window.x0 or box.x1 > window.x1 or box.y0 < window.y0 or box.y1 > window.y1
-    return covered + 1000 * sum(padded.overlaps(other) for other in taken) + 1000 * beyond
+def _costs(
+    boxes: NDArray[np.float64], taken: NDArray[np.float64], obstacles: NDArray[np.float64], window: "Bbox"
+) -> NDArray[np.int64]:
+    """How much a label at each of boxes [k, 2, 2] would cover: points, lines, and worse, labels or what is outside."""
+    low, high = boxes[:, None, 0] - 3, boxes[:, None, 1] + 3
+    covered = np.all((obstacles > low) & (obstacles < high), axis=-1).sum(axis=1)
+    others = np.all((taken[:, 0] < high) & (taken[:, 1] > low), axis=-1).sum(axis=1)
+    beyond = np.any((boxes[:, 0] < window.min) | (boxes[:, 1] > window.max), axis=-1)
+    return np.asarray(covered + 1000 * (others + beyond), dtype=np.int64)
