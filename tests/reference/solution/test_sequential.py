@@ -31,7 +31,7 @@ def deterministic_rows(n_states, count):
         yield np.eye(count, dtype=int)[list(chosen)].astype(object)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(SEEDS, st.sampled_from([Fraction(0), HALF, Fraction(9, 10)]))
 def test_a_markov_best_response_is_the_best_deterministic_policy(random_game, random_markov_policy, seed, gamma):
     game = random_game(seed, n_states=2)
@@ -61,7 +61,7 @@ def deterministic_functions(game, i, horizon):
         yield table.__getitem__
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(SEEDS, st.sampled_from([HALF, Fraction(1)]))
 def test_a_history_best_response_is_the_best_deterministic_policy(random_posg, random_history_policy, seed, gamma):
     """Own actions are not observed here: the search remembers them, and yet its policy reads observations alone."""
@@ -76,7 +76,7 @@ def test_a_history_best_response_is_the_best_deterministic_policy(random_posg, r
         assert found.exact
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(SEEDS)
 def test_regret_is_what_the_best_response_gains(random_game, random_markov_policy, seed):
     game = random_game(seed)
@@ -202,7 +202,7 @@ def test_several_agents_and_a_staged_game():
 # Pareto optimality
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(SEEDS)
 def test_pareto_agrees_with_a_plain_loop_over_all_policies(random_game, seed):
     game = random_game(seed, n_agents=2, n_states=1)
