@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from marlspec.properties.cases import Case, counterexample, search, simpler_numbers, without
 from marlspec.properties.claims import Counterexample, Finding, claim
 from marlspec.properties.matrix_cases import (
+    KINDS,
     case_of,
     chosen,
     drawn_game,
@@ -142,14 +143,14 @@ def _equilibrium_case(generator: np.random.Generator, k: int, agents: Sequence[i
     """Draw a profile that is to be accepted: epsilon is its regret, or above it."""
     case = _profile_case(generator, k, agents, may_gain=k % 5 in (2, 3))
     room = generator.choice([0.0, 0.0, 0.0, 2.0**-6, 0.5])
-    return {**case, "epsilon": float(max(_regrets(case))) + float(room)}
+    return {**case, "epsilon": _drawn_regret(case) + float(room)}
 
 
 def _deviation_case(generator: np.random.Generator, k: int, agents: Sequence[int]) -> Case:
     """Draw a profile that is to be refused: epsilon is below its regret by MARGIN or more."""
     while True:
         case = _profile_case(generator, k, agents, may_gain=True)
-        largest = float(max(_regrets(case)))
+        largest = _drawn_regret(case)
         below = [largest - step for step in (MARGIN, MARGIN, 0.25, 1.0) if step <= largest]
         if below:
             return {**case, "epsilon": float(generator.choice([0.0, *below]))}
@@ -158,7 +159,7 @@ def _deviation_case(generator: np.random.Generator, k: int, agents: Sequence[int
 def _profile_case(generator: np.random.Generator, k: int, agents: Sequence[int], may_gain: bool) -> Case:
     """Draw a profile, with payoffs for which it is nearly an equilibrium; every fifth in a game as it comes."""
     if k % 5 == 4:
-        payoffs = payoffs_of(drawn_game(generator, k // 5, agents))
+        payoffs = payoffs_of(drawn_game(generator, int(generator.integers(len(KINDS))), agents))
         return _check_case(payoffs, [_drawn_mix(generator, count, pure=True) for count in payoffs.shape[1:]], 0)
     shape = drawn_shape(generator, agents)
     profile = [_drawn_mix(generator, count, pure=k % 5 == 0) for count in shape]
@@ -189,11 +190,23 @@ def _drawn_gains(generator: np.random.Generator, mix: Array, may_gain: bool) -> 
 
 def _set_deviation_rewards(table: Array, profile: Sequence[Array], i: int, wanted: Array) -> None:
     """Shift agent i's rewards action by action, so that each action brings what is wanted against the others' mixes."""
+    shifts = wanted - _deviation_rewards(table, profile, i)
+    table += np.reshape(shifts, [-1 if j == i else 1 for j in range(table.ndim)])
+
+
+def _deviation_rewards(table: Array, profile: Sequence[Array], i: int) -> Array:
+    """What each action of agent i brings; without rounding, for short numbers."""
     brought = np.moveaxis(table, i, 0)
     for mix in [mix for j, mix in enumerate(profile) if j != i][::-1]:
         brought = brought @ mix
-    shifts = np.reshape(wanted - brought, [-1 if j == i else 1 for j in range(table.ndim)])
-    table += shifts
+    return brought
+
+
+def _drawn_regret(case: Case) -> float:
+    """The largest regret of a drawn case, whose numbers are short."""
+    profile = [np.array(mix) for mix in case["profile"]]
+    brought = [_deviation_rewards(table, profile, i) for i, table in enumerate(payoffs_of(case))]
+    return float(max(own.max() - own @ mix for own, mix in zip(brought, profile, strict=True)))
 
 
 def _fixed_checks(agents: Sequence[int]) -> list[Case]:
