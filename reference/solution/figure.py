@@ -109,7 +109,15 @@ def draw_rewards(game: NormalFormGame, solutions: Solutions) -> "Figure":
     _draw_points(axes, list(points))
     _draw_solutions(axes, solutions)
     _dress(axes, game)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1), frameon=False, fontsize=9, labelspacing=1, handlelength=1.6)
+    axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1),
+        frameon=False,
+        fontsize=9,
+        labelspacing=1,
+        handlelength=1.8,
+        handletextpad=1,
+    )
     figure.canvas.draw()
     _label_points(axes, game, points, hull, solutions)
     return figure
@@ -213,6 +221,7 @@ def _label_points(
         note = axes.annotate(
             _names(game, points[point]), _floats(point), (0, 0), textcoords="offset points",
             fontsize=9, color=INK, ha="center", va="center", zorder=8,
+            arrowprops={"arrowstyle": "-", "color": "#777777", "linewidth": 0.7, "shrinkA": 0, "shrinkB": 4},
         )  # fmt: skip
         box = note.get_window_extent()
         steps = _steps(box, _outward(_pixels(axes, [point])[0], corners))
