@@ -1,0 +1,79 @@
+"""The claim behind the claims of a function: the same case gives the same answer, whatever was asked in between."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from marlspec.properties.cases import Case, Draw, Smaller, counterexample, search
+from marlspec.properties.claims import Counterexample, Finding
+from marlspec.properties.procedure import Procedure, procedure
+from marlspec.properties.trial import Trial
+
+Call = Callable[[Procedure, Case], NDArray[Any]]
+
+STATEMENT = "The same case gives the same answer again, after another case was asked for as well."
+METHOD = "a case, another one, and the first one again"
+TARGETS = 10  # made afresh, and asked in turn
+
+
+def changing(trial: Trial, call: Call, case: Case, tolerance: float = 0.0) -> Counterexample | None:
+    """Ask a target made afresh for case["first"], case["second"] and case["first"] again.
+
+    Args:
+        trial: makes the target.
+        call: calls it with one case.
+        case: both cases, by the names first and second.
+        tolerance: by how much the answers may differ.
+    """
+    return _asked(procedure(trial), call, case, tolerance)
+
+
+def _asked(function: Procedure, call: Call, case: Case, tolerance: float) -> Counterexample | None:
+    before = call(function, case["first"])
+    call(function, case["second"])
+    after = call(function, case["first"])
+    differs = ~((np.abs(after - before) <= tolerance) | (np.isnan(after) & np.isnan(before)))
+    if not differs.any():
+        return None
+    index = tuple(int(k) for k in np.argwhere(differs)[0])
+    return counterexample(
+        case,
+        f"entry {list(index)} of the answer to the first case is {before[index]:.9g}, and {after[index]:.9g} when "
+        "asked for again after the second",
+        "the same answer",
+    )
+
+
+def repeatable(trial: Trial, draw: Draw, call: Call, smaller: Smaller, *, key: str, tolerance: float = 0.0) -> Finding:
+    """Search for a pair of cases at which the target changes its answer; arguments as for changing and search.
+
+    What is found on a target that was asked before is confirmed on one made afresh, wherever that fails, too.
+    """
+    targets = [procedure(trial) for _ in range(TARGETS)]
+    asked = 0
+    confirmed = False
+
+    def test(case: Case) -> Counterexample | None:
+        nonlocal asked, confirmed
+        asked += 1
+        found = None if confirmed else _asked(targets[asked % TARGETS], call, case, tolerance)
+        if found is None and not confirmed:
+            return None
+        afresh = changing(trial, call, case, tolerance)
+        confirmed = confirmed or afresh is not None
+        return afresh or found
+
+    def pair(generator: np.random.Generator, k: int) -> Case:
+        return {"first": draw(generator, k), "second": draw(generator, k)}
+
+    def simpler(case: Case) -> Iterator[Case]:
+        if case["second"] != case["first"]:
+            yield {**case, "second": case["first"]}
+            yield from ({**case, "second": candidate} for candidate in smaller(case["second"]))
+            yield from ({**case, "first": candidate} for candidate in smaller(case["first"]))
+        else:
+            yield from ({"first": candidate, "second": candidate} for candidate in smaller(case["first"]))
+
+    return search(trial, pair, test, method=METHOD, smaller=simpler, key=key)

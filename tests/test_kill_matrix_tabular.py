@@ -1,0 +1,66 @@
+"""Every broken update of tabular Q-learning is refuted with a small witness, and no correct one is."""
+
+import numpy as np
+import pytest
+
+from marlspec.properties import check
+from marlspec.properties.claims import claims_of
+from marlspec.properties.judge import replay
+
+from .mutants.tabular import BAD, GOOD
+
+BROKEN, KEPT = 1e-3, 1e-12
+SINGLE = {"single_table": 1e-5}  # computes in float32
+by_name = {target.name: target for target in GOOD}
+VIOLATIONS = {target.violation.promise: target.violation for target in BAD}
+
+
+def named(targets):
+    return pytest.mark.parametrize("target", targets, ids=lambda target: target.name)
+
+
+@named(BAD)
+def test_mutant_is_refuted_with_a_small_witness(target):
+    report = check(target.factory, target.role, claims=[target.violation.promise])
+    assert report.exit_code == 1, report.verdicts
+    (witness,) = report.witnesses
+    assert replay(witness, target.factory) is not None
+    steps = [witness.case[name] for name in ("first", "second")] if "first" in witness.case else [witness.case]
+    for step in steps:
+        assert np.size(step["q"]) <= 9, witness.lines()
+        assert np.abs(np.ravel(step["q"])).max() <= 2
+        assert np.abs(np.ravel(step["r"])).max() <= 2
+
+
+@named(BAD)
+def test_mutants_break_the_promise_that_their_bases_keep(target):
+    assert target.violation.amount(target.factory) > BROKEN
+    base = by_name[target.base]
+    assert target.violation.amount(base.factory) <= SINGLE.get(base.name, KEPT)
+    assert issubclass(target.factory, base.factory)
+
+
+@named(GOOD)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_correct_updates_are_not_refuted(target, seed):
+    report = check(target.factory, target.role, seed=seed, examples=100)
+    assert {verdict.outcome for verdict in report.verdicts} == {"holds"}, report.verdicts
+
+
+@named(GOOD)
+def test_correct_updates_keep_every_promise(target):
+    role = target.role.removesuffix("_update").replace("tabular", "iql")
+    for promise, violation in VIOLATIONS.items():
+        if promise.startswith(role):
+            assert violation.amount(target.factory) <= SINGLE.get(target.name, KEPT), promise
+
+
+def test_each_claim_is_broken_by_a_mutant():
+    for role in ("tabular_update", "cql_update"):
+        assert {claim.id for claim in claims_of(role)} <= set(VIOLATIONS)
+
+
+def test_names_are_unique_and_descriptions_whole():
+    assert len({target.name for target in BAD + GOOD}) == len(BAD + GOOD)
+    assert all(target.edit.endswith(".") for target in BAD + GOOD)
+    assert {target.base for target in BAD} <= set(by_name)
