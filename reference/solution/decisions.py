@@ -30,7 +30,7 @@ class Chain(NamedTuple):
         successors: integers [S, M].
         probabilities: [S, M]; successors may repeat, and padding has probability zero.
         rewards: expected rewards [R, S], one row for each value function that is wanted.
-        terminal: truth values [S]. What the other arrays say of a terminal state is ignored: its value is zero.
+        terminal: truth values [S]. A terminal state follows itself and pays nothing, as in every StochasticGame.
     """
 
     successors: NDArray[np.int64]
@@ -46,7 +46,7 @@ class DecisionProcess(NamedTuple):
         successors: integers [S, K, M].
         probabilities: [S, K, M].
         rewards: expected rewards [S, K].
-        terminal: truth values [S], read as in a chain.
+        terminal: truth values [S], as in a chain.
     """
 
     successors: NDArray[np.int64]
@@ -164,15 +164,12 @@ def _integer_choice_values(process: DecisionProcess, values: NDArray[Any], gamma
     above_gamma, below_gamma = gamma.as_integer_ratio()
     below_future = below_gamma * below_chances * below_values
     future = (chances * following[process.successors]).sum(axis=-1)
-    totals = rewards * below_future + above_gamma * below_rewards * future
-    totals[process.terminal] = 0
-    return totals, below_rewards * below_future
+    return rewards * below_future + above_gamma * below_rewards * future, below_rewards * below_future
 
 
 def _float_choice_values(process: DecisionProcess, values: NDArray[Any], gamma: float) -> NDArray[np.float64]:
     future = (process.probabilities * values[process.successors]).sum(axis=-1)
-    totals: NDArray[np.float64] = np.where(process.terminal[:, None], 0.0, process.rewards + gamma * future)
-    return totals
+    return np.asarray(process.rewards + gamma * future)
 
 
 def _rough_choices(process: DecisionProcess, gamma: float) -> NDArray[np.int64]:
@@ -267,8 +264,7 @@ def _float_values(chain: Chain, gamma: float) -> NDArray[np.float64]:
     weights = np.where(chain.terminal[:, None], 0.0, gamma * chain.probabilities)
     sources = np.repeat(np.arange(n_states), width)
     flow = csc_array((weights.ravel(), (sources, chain.successors.ravel())), shape=(n_states, n_states))
-    rewards = np.where(chain.terminal, 0.0, chain.rewards)
-    solution: NDArray[np.float64] = splu((eye_array(n_states, format="csc") - flow).tocsc()).solve(rewards.T)
+    solution: NDArray[np.float64] = splu((eye_array(n_states, format="csc") - flow).tocsc()).solve(chain.rewards.T)
     return np.ascontiguousarray(solution.T)
 
 

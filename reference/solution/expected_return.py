@@ -150,8 +150,6 @@ class HistoryReturns:
         return self._values[s, observed]
 
     def _action_value(self, s: int, observed: Joint, a: JointAction) -> NDArray[Any]:
-        if self.game.game.terminal[s]:
-            return self._zero()
         total = self._zero()
         for successor, chance, rewards in self._tree.outcomes(s, a):
             following = self._zero()
@@ -207,7 +205,6 @@ def _finite_values(chain: Chain, gamma: Number, horizon: int) -> NDArray[Any]:
     for _ in range(horizon):
         following = (chain.probabilities * values[:, chain.successors]).sum(axis=-1)
         values = chain.rewards + gamma * following
-        values[:, chain.terminal] = 0
     return values
 
 

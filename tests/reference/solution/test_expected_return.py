@@ -126,6 +126,20 @@ def test_each_policy_is_asked_once_for_each_own_history():
     assert len(asked) == len(set(asked)) == 1 + 2 + 4
 
 
+def test_policies_are_not_asked_after_the_end():
+    game = state_observation(one_step(get("prisoners-dilemma")))
+
+    def once(own):
+        assert own == (0,)
+        return [1, 0]
+
+    assert expected_return(game, (once, once), 3).tolist() == [-1, -1]
+    over = beginning(0, (0, 0)).then((0, 0), 1, (1, 1))
+    returns = HistoryReturns(game, (once, once), 3)
+    assert returns.v(over).tolist() == [0, 0]
+    assert returns.q(over, (1, 1)).tolist() == [0, 0]
+
+
 def test_a_joint_policy_may_correlate():
     """A fair coin that both see makes the pennies match always; independent coins match half the time."""
     game = state_observation(repeated(get("matching-pennies"), HALF))

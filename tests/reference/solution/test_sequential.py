@@ -135,6 +135,16 @@ def test_over_a_known_number_of_rounds_grim_trigger_is_no_equilibrium():
     assert is_nash(game, (defect, defect), horizon=3)
 
 
+def test_the_others_are_not_asked_after_the_end():
+    game = state_observation(one_step(get("prisoners-dilemma")))
+
+    def once(own):
+        assert own == (0,)
+        return [1, 0]
+
+    assert best_response(game, (once, once), 0, horizon=3).value == 0
+
+
 def test_without_sight_of_the_other_there_is_no_threat():
     """Grim trigger sees its own action alone: it never triggers, and defecting gains 1 in each of three rounds."""
     game = own_action_observation(repeated(get("prisoners-dilemma"), 1))
