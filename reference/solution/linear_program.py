@@ -112,9 +112,10 @@ def maximise(program: LinearProgram) -> Optimum:
 
 
 def product(matrix: NDArray[Any], vector: NDArray[Any]) -> NDArray[Any]:
-    """Return matrix @ vector in Fractions, multiplied out in integers."""
-    integers, scale = over_common_denominator(matrix)
-    weights, unit = over_common_denominator(vector)
+    """Return matrix @ vector in Fractions, multiplied out in integers where the vector is not zero."""
+    support = np.flatnonzero(vector)
+    integers, scale = over_common_denominator(matrix[:, support])
+    weights, unit = over_common_denominator(vector[support])
     totals = (integers * weights).sum(axis=-1)
     return np.array([Fraction(total, scale * unit) for total in totals], dtype=object)
 
@@ -146,7 +147,7 @@ def _highs(program: LinearProgram) -> _Floats | None:
 def _scaled(rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """Divide each row by its largest entry before rounding to floats, which the quotients cannot overflow."""
     scales = [max(map(abs, row)) or 1 for row in rows.tolist()]
-    floats = [[float(Fraction(value) / scale) for value in row] for row, scale in zip(rows, scales, strict=True)]
+    floats = [[float(value / scale) for value in row] for row, scale in zip(rows, scales, strict=True)]
     return np.array(floats, dtype=np.float64), np.array(scales, dtype=object)
 
 

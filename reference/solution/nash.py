@@ -1,7 +1,7 @@
 """Nash equilibria of normal-form games: exact regret, pure equilibria for n agents, all extreme ones for two.
 
 A Nash equilibrium is a profile in which no agent gains by changing its own mix alone (lecture, "Solutions"; book,
-Definition 6). Everything here is decided in rationals. The payoffs of a float64 game are taken as the dyadic numbers
+chapter 4). Everything here is decided in rationals. The payoffs of a float64 game are taken as the dyadic numbers
 that they are, and so are the probabilities of a float profile once they are clipped and renormalised (profiles.py);
 the answers are Fractions.
 """

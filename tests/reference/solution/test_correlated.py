@@ -95,6 +95,12 @@ def test_a_coarse_equilibrium_need_not_be_a_correlated_one():
     assert ce_gap(rps, together) == 1
 
 
+def test_doing_as_told_is_always_possible():
+    turns = [[Fraction(1, 2), 0], [0, Fraction(1, 2)]]
+    assert max(gain_of_rule(get("coordination"), np.array(turns), 0, (a, a)) for a in (0, 1)) == Fraction(-1, 2)
+    assert cce_gap(get("coordination"), turns) == 0
+
+
 def test_gaps_of_float_distributions_are_exact():
     joint = np.array([[0.1, 0.2], [0.3, 0.4]])
     total = sum(map(Fraction, joint.ravel()))
@@ -170,17 +176,20 @@ class TestBest:
         assert correlated_equilibrium(NormalFormGame([[[2]], [[-3]]])).value == -1
 
     def test_answers_in_floats_report_gap_and_bound(self, monkeypatch):
-        game = random_game(5, (4, 4), -99, 100)
-        exact = correlated_equilibrium(game)
+        games = [random_game(seed, (4, 4), -99, 100) for seed in range(6)]
+        exact = [correlated_equilibrium(game).value for game in games]
         monkeypatch.setattr(linear_program, "_basic_solution", lambda program, floats: None)
         monkeypatch.setattr(linear_program, "SMALL", 0)
-        rounded = correlated_equilibrium(game)
-        assert not rounded.exact
-        assert rounded.method == linear_program.ROUNDED
-        assert rounded.gap == ce_gap(game, rounded.joint) < 1e-9
-        assert rounded.bound >= exact.value
-        assert abs(rounded.value - exact.value) < 1e-9
-        assert sum(rounded.joint.ravel()) == 1
+        rounded = [correlated_equilibrium(game) for game in games]
+        for game, best, found in zip(games, exact, rounded, strict=True):
+            assert found.exact is (found.gap == 0 and found.value == found.bound)
+            assert found.method == linear_program.ROUNDED
+            assert found.gap == ce_gap(game, found.joint) < 1e-9
+            assert found.bound >= best
+            assert abs(found.value - best) < 1e-9
+            assert sum(found.joint.ravel()) == 1
+        assert not all(found.exact for found in rounded)
+        assert any(cce_gap(game, found.joint) < found.gap for game, found in zip(games, rounded, strict=True))
 
 
 class TestFairness:

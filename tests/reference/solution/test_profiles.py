@@ -46,7 +46,7 @@ def test_float32_and_tensor_mixes_are_dyadic_numbers():
 
 
 def test_numpy_integers_cannot_overflow_later():
-    own, _ = checked_profile(GAME, [np.array([0, 1]), np.array([1, 0, 0])])
+    own, _ = checked_profile(GAME, [[np.int64(0), np.int64(1)], np.array([1, 0, 0])])
     assert {type(p.numerator) for p in own} == {int}
 
 
