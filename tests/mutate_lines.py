@@ -29,6 +29,7 @@ SQUARED = "the loss squares the difference"
 EQUAL_REWARDS = "the agents' rewards are equal"
 ABSOLUTE = "the absolute value follows"
 ZERO = "minus zero is zero"
+ALIKE = "both hold one entry for each agent"
 EQUIVALENT = {
     ("losses = loss(y, self.value(batch))  # 16", "(loss(self.value(batch), y))"): SQUARED,
     ("losses = loss(y, self.value(batch))  # 18-20", "(loss(self.value(batch), y))"): SQUARED,
@@ -44,6 +45,8 @@ EQUIVALENT = {
         "self.q = [np.zeros((game.n_states, count)) for count in game.n_actions]  # 1",
         "(-np.zeros((game.n_states, count)))",
     ): ZERO,
+    ("for q, choice in zip(self.q, draw.choices, strict=True):  # 5-7", "(zip(self.q, draw.choices))"): ALIKE,
+    ("for q, choice in zip(self.q, draw.choices, strict=True):  # 5-7", "False"): ALIKE,
 }
 
 OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult, ast.Mod: ast.FloorDiv}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,10 +174,11 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
 
 
 def _first_of_ties(greedy: NDArray[np.bool_]) -> Integers:
-    return greedy.reshape(len(greedy), -1).argmax(axis=1)
+    first: Integers = greedy.reshape(len(greedy), -1).argmax(axis=1)
+    return first
 
 
-def _taken(game: StochasticGame, choices: Integers) -> Callable[[NDArray[np.generic]], NDArray[np.generic]]:
+def _taken(game: StochasticGame, choices: Integers) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """Return the function that takes from a table [S, A_1, .., A_n, M] the rows of the chosen joint actions."""
     states = np.arange(game.n_states)
     return lambda table: table.reshape(game.n_states, -1, table.shape[-1])[states, choices]
