@@ -81,7 +81,9 @@ def array_of(result: Any, shape: Sequence[int], what: str) -> Array:
         TargetError: it is no array of numbers, or of another shape.
     """
     try:
-        array = np.array(result.detach().cpu() if isinstance(result, torch.Tensor) else result, dtype=np.float64)
+        array = np.array(
+            result.detach().cpu().numpy() if isinstance(result, torch.Tensor) else result, dtype=np.float64
+        )
     except (TypeError, ValueError) as error:
         raise TargetError(f"{what} cannot be read as numbers of shape {list(shape)}: {error}") from error
     if array.shape != tuple(shape):
