@@ -215,6 +215,8 @@ def _module(place: str, spec: str) -> ModuleType:
         raise InputError(f"{place} cannot be imported as a Python file")
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module
+    if str(path.resolve().parent) not in sys.path:  # its neighbours can be imported, and hide nothing that is installed
+        sys.path.append(str(path.resolve().parent))
     try:
         specification.loader.exec_module(module)
     except BaseException as error:

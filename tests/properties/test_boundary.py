@@ -132,6 +132,14 @@ def test_a_file_in_the_working_directory_is_found_by_path_and_as_a_module(tmp_pa
     assert callable(load("my_own_mixer:Inside.mix"))
 
 
+def test_a_file_can_import_its_neighbours(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "weights_of_mine.py").write_text("VALUE = 7\n", encoding="utf-8")
+    path = tmp_path / "adapter.py"
+    path.write_text("from weights_of_mine import VALUE\nmix = lambda n, s: VALUE\n", encoding="utf-8")
+    assert load(f"{path}:mix")(1, 1) == 7
+
+
 def test_a_file_that_changed_is_imported_again(tmp_path):
     path = tmp_path / "mixer.py"
     path.write_text("def make(n, s):\n    return 1\n", encoding="utf-8")
