@@ -40,7 +40,7 @@ def every_row(game):
 
 
 @given(data=st.data())
-@settings(max_examples=30)
+@settings(max_examples=40, deadline=None)
 def test_a_step_is_possible_and_pays_what_the_tables_say(any_game, data):
     game = any_game(data)
     batched = BatchedStochasticGame(game, dtype=torch.float64)

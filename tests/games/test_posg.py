@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marlspec.errors import InputError
@@ -52,6 +52,7 @@ def test_a_float_game_takes_integers_and_floats():
 
 
 @given(data=st.data())
+@settings(max_examples=40, deadline=None)
 def test_rounding_keeps_the_tables(any_posg, data):
     posg = any_posg(data)
     rounded = posg.as_float64()
@@ -117,6 +118,7 @@ def what_agents_see(posg):
 
 
 @given(data=st.data())
+@settings(max_examples=40, deadline=None)
 def test_views_tell_apart_what_the_lecture_says(any_game, data):
     """Two situations give agent i the same observation exactly where its part of (s^t, a^{t-1}) is the same."""
     game = any_game(data)

@@ -2,7 +2,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marlspec.errors import InputError
@@ -69,6 +69,7 @@ def test_outcomes_are_ascending_and_the_last_is_repeated_with_probability_zero()
 
 
 @given(data=st.data())
+@settings(max_examples=40, deadline=None)
 def test_dense_and_outcome_form_are_the_same_game(any_game, data):
     game = any_game(data)
     table, rewards = game.transition_matrix(), game.reward_table()
@@ -85,6 +86,7 @@ def test_dense_and_outcome_form_are_the_same_game(any_game, data):
 
 
 @given(data=st.data())
+@settings(max_examples=40, deadline=None)
 def test_rounding_a_game_keeps_its_shape_and_rows(any_game, data):
     game = any_game(data)
     rounded = game.as_float64()
