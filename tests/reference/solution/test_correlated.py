@@ -15,6 +15,7 @@ from marlspec.reference.solution.nash import regret, support_enumeration
 from marlspec.reference.solution.profiles import joint_rewards, product_distribution
 
 SHAPES = [(3,), (2, 2), (2, 3), (3, 3), (1, 3), (2, 2, 2), (2, 1, 3)]
+TOGETHER = np.array([[Fraction(int(r == c), 3) for c in range(3)] for r in range(3)], dtype=object)
 
 
 def random_game(seed, shape, low=-4, high=5):
@@ -90,9 +91,8 @@ def test_every_nash_product_of_the_catalogue_is_a_correlated_equilibrium():
 
 def test_a_coarse_equilibrium_need_not_be_a_correlated_one():
     rps = get("rock-paper-scissors")
-    together = np.array([[Fraction(int(r == c), 3) for c in range(3)] for r in range(3)], dtype=object)
-    assert cce_gap(rps, together) == 0
-    assert ce_gap(rps, together) == 1
+    assert cce_gap(rps, TOGETHER) == 0
+    assert ce_gap(rps, TOGETHER) == 1
 
 
 def test_doing_as_told_is_always_possible():
@@ -189,7 +189,14 @@ class TestBest:
             assert abs(found.value - best) < 1e-9
             assert sum(found.joint.ravel()) == 1
         assert not all(found.exact for found in rounded)
-        assert any(cce_gap(game, found.joint) < found.gap for game, found in zip(games, rounded, strict=True))
+
+    def test_the_gap_is_that_of_the_concept_asked_for(self, monkeypatch):
+        wrong = correlated._Best(TOGETHER, Fraction(0), "a guess")
+        monkeypatch.setattr(correlated, "_best", lambda game, constraints, values: wrong)
+        fine = correlated_equilibrium(get("rock-paper-scissors"))
+        assert (fine.gap, fine.value, fine.exact) == (1, 0, False)
+        coarse = correlated_equilibrium(get("rock-paper-scissors"), coarse=True)
+        assert (coarse.gap, coarse.value, coarse.exact) == (0, 0, True)
 
 
 class TestFairness:
