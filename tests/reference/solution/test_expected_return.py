@@ -302,6 +302,7 @@ def test_a_chain_that_ends_needs_no_discount():
     third = Fraction(1, 3)
     game = StochasticGame([[[1 - third, third]], [[0, 1]]], [[[1], [0]]], [1, 0], [False, True])
     assert markov_values(game, ([[1], [1]],)).tolist() == [[3, 0]]
+    np.testing.assert_allclose(markov_values(game.as_float64(), ([[1], [1]],)), [[3, 0]])
 
 
 def test_without_discount_and_end_there_is_no_value():
@@ -316,6 +317,18 @@ def test_a_policy_that_never_ends_is_refused_though_others_end():
     assert markov_values(stay_or_leave, ([[HALF, HALF], [1, 0]],)).tolist() == [[2, 0]]
     with pytest.raises(InputError, match="state 0 never reaches"):
         markov_values(stay_or_leave, ([[1, 0], [1, 0]],))
+
+
+def test_an_end_that_the_policy_does_not_choose_is_no_end():
+    """State 0 mixes staying and leaving, state 1 stays for ever, though it could leave as well."""
+    game = StochasticGame(
+        [[[1, 0, 0], [0, 0, 1]], [[0, 1, 0], [0, 0, 1]], [[0, 0, 1], [0, 0, 1]]],
+        [[[1, 1], [1, 1], [0, 0]]],
+        [1, 0, 0],
+        [False, False, True],
+    )
+    with pytest.raises(InputError, match="state 1 never reaches"):
+        markov_values(game, ([[HALF, HALF], [1, 0], [1, 0]],))
 
 
 def test_staged_games_are_valued_by_backward_induction():
