@@ -22,6 +22,7 @@ from marlspec.reference.solution.feasible import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.figure import Figure
     from matplotlib.transforms import Bbox
 
@@ -102,7 +103,7 @@ def draw_rewards(game: NormalFormGame, solutions: Solutions) -> "Figure":
     floats = game.as_float64()
     hull = convex_hull(points)
     figure = Figure(figsize=SIZE, layout="constrained")
-    FigureCanvasAgg(figure)
+    canvas = FigureCanvasAgg(figure)
     axes = figure.subplots()
     _draw_regions(axes, floats, points, hull)
     _draw_frontier(axes, pareto_frontier(hull))
@@ -119,7 +120,9 @@ def draw_rewards(game: NormalFormGame, solutions: Solutions) -> "Figure":
         handletextpad=1,
     )
     figure.canvas.draw()
-    _label_points(axes, game, points, hull, solutions)
+    figure.set_layout_engine("none")
+    renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
+    _label_points(axes, renderer, game, points, hull, solutions)
     return figure
 
 
@@ -203,32 +206,34 @@ def _dress(axes: "Axes", game: NormalFormGame) -> None:
 
 def _label_points(
     axes: "Axes",
+    renderer: "RendererAgg",
     game: NormalFormGame,
     points: dict[Point, list[JointAction]],
     hull: Sequence[Point],
     solutions: Solutions,
 ) -> None:
-    """Name the points, corners of the hull first, each where it covers the least of what is drawn already."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    figure.set_layout_engine("none")
+    """Name the points, equilibria and corners of the hull first, each where it covers the least of what is drawn already."""
+    from matplotlib.text import Text
+
     corners = _pixels(axes, hull)
     marks = [*solutions.pure, *solutions.mixed, *([] if solutions.correlated is None else [solutions.correlated])]
     obstacles = np.concatenate([_pixels(axes, points), _along(corners), _around(_pixels(axes, marks))])
     window = axes.get_window_extent()
     taken = np.empty((0, 2, 2))
-    for point in sorted(points, key=lambda point: point not in hull)[:MAX_LABELS]:
+    stable = {tuple(rewards) for rewards in solutions.pure}
+    for point in sorted(points, key=lambda point: (point not in stable, point not in hull))[:MAX_LABELS]:
         note = axes.annotate(
             _names(game, points[point]), _floats(point), (0, 0), textcoords="offset points",
             fontsize=9, color=INK, ha="center", va="center", zorder=8,
             arrowprops={"arrowstyle": "-", "color": "#777777", "linewidth": 0.7, "shrinkA": 0, "shrinkB": 4},
         )  # fmt: skip
-        box = note.get_window_extent()
+        note.update_positions(renderer)
+        box = Text.get_window_extent(note)  # of the words alone, without the line to the point
         steps = _steps(box, _outward(_pixels(axes, [point])[0], corners))
         boxes = box.get_points() + steps[:, None]
         best = int(_costs(boxes, taken, obstacles, window).argmin())
         taken = np.concatenate([taken, boxes[[best]]])
-        note.set_position(tuple((steps[best] * 72 / figure.dpi).tolist()))
+        note.set_position(tuple((steps[best] * 72 / renderer.dpi).tolist()))
 
 
 def _names(game: NormalFormGame, actions: Sequence[JointAction]) -> str:

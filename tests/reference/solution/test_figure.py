@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.collections import PathCollection, PolyCollection
 from matplotlib.path import Path as Outline
+from matplotlib.text import Text
 
 from marlspec.errors import InputError
 from marlspec.games.catalogue import get
@@ -112,7 +113,9 @@ def test_whether_independent_agents_reach_everything():
 @cache
 def drawn(game):
     """The axes of a game without solutions; games are compared by their payoffs."""
-    (axes,) = draw_rewards(game, Solutions()).axes
+    figure = draw_rewards(game, Solutions())
+    figure.canvas.draw()
+    (axes,) = figure.axes
     return axes
 
 
@@ -183,10 +186,10 @@ def test_every_joint_action_is_named_beside_its_point_and_no_name_covers_another
         note = names[" ".join(game.label(a) for a in actions)]
         assert note.xy == point
         centre = axes.transData.transform(point)
-        box = note.get_window_extent()
+        box = Text.get_window_extent(note)
         nearest = np.clip(centre, box.min, box.max)
         assert 2 < np.hypot(*(nearest - centre)) < 60
-    boxes = [note.get_window_extent() for note in axes.texts]
+    boxes = [Text.get_window_extent(note) for note in axes.texts]
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
     assert not any(box.overlaps(axes.get_legend().get_window_extent()) for box in boxes)
 
@@ -197,6 +200,15 @@ def test_many_joint_actions_are_named_in_part_and_the_legend_says_so():
     assert any(words.startswith("deterministic joint policies\n(12 of") for words in legend(axes))
     assert "independent policies:\nnot drawn, too many actions" in legend(axes)
     assert not any(isinstance(entry, PolyCollection) for entry in axes.collections)
+
+
+def test_equilibria_are_among_the_joint_actions_that_are_named():
+    game = random_game(1, (12, 12))
+    inside = next(point for point in reward_points(game) if point not in hull_of(game))
+    name = game.label(reward_points(game)[inside][0])
+    (axes,) = draw_rewards(game, Solutions(pure=[inside])).axes
+    assert name in [note.get_text().split(" (")[0] for note in axes.texts]
+    assert name not in [note.get_text().split(" (")[0] for note in drawn(game).texts]
 
 
 def test_a_constant_game_is_a_point():
