@@ -212,7 +212,7 @@ def _label_points(
     hull: Sequence[Point],
     solutions: Solutions,
 ) -> None:
-    """Name the points, equilibria and corners of the hull first, each where it covers the least of what is drawn already."""
+    """Name the points, equilibria and corners first, each where it covers the least of what is drawn already."""
     from matplotlib.text import Text
 
     corners = _pixels(axes, hull)

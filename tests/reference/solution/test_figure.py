@@ -204,7 +204,7 @@ def test_many_joint_actions_are_named_in_part_and_the_legend_says_so():
 
 def test_equilibria_are_among_the_joint_actions_that_are_named():
     game = random_game(1, (12, 12))
-    inside = next(point for point in reward_points(game) if point not in hull_of(game))
+    inside = [point for point in reward_points(game) if point not in hull_of(game)][-1]
     name = game.label(reward_points(game)[inside][0])
     (axes,) = draw_rewards(game, Solutions(pure=[inside])).axes
     assert name in [note.get_text().split(" (")[0] for note in axes.texts]
