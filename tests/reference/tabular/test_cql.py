@@ -68,7 +68,7 @@ def drawn(outcomes, u):
 def test_runs_agree_with_the_listing_written_out(chance, settings):
     config = CQLConfig(**{"epsilon_end": 0.3, "alpha_end": 0.25, **settings})
     learner = cql.CQL(chance, config, np.random.default_rng(7))
-    for Q in written_out(chance, config, np.random.default_rng(7), 150):
+    for Q in written_out(chance, config, np.random.default_rng(7), 100):
         learner.step()
         expected = np.array([[[Q[s, (a, b)] for b in range(3)] for a in range(2)] for s in range(4)])
         np.testing.assert_allclose(learner.q, expected, rtol=1e-12, atol=1e-12)

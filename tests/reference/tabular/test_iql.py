@@ -72,7 +72,7 @@ def drawn(probabilities, u):
 def test_runs_agree_with_the_listing_written_out(chance, settings):
     config = TabularConfig(**{"epsilon_end": 0.3, "alpha_end": 0.25, **settings})
     learner = iql.IQL(chance, config, np.random.default_rng(7))
-    for Q in written_out(chance, config, np.random.default_rng(7), 150):
+    for Q in written_out(chance, config, np.random.default_rng(7), 100):
         learner.step()
         for i, own in enumerate(learner.q):
             expected = np.array([[Q[i][s, a] for a in range(own.shape[1])] for s in range(4)])

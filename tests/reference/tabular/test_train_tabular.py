@@ -3,7 +3,9 @@
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,9 +29,10 @@ from marlspec.reference.solution.sequential import is_nash as is_markov_nash
 
 COMMON_REWARD = [name for name, game in catalogue().items() if game.is_common_reward]
 LARGE = {
-    "foraging": ["--steps", "5000", "--horizon", "50"],
-    "goals": ["--steps", "16000", "--horizon", "50"],
+    "foraging": ["--steps", "4000", "--horizon", "50"],
+    "goals": ["--steps", "12000", "--horizon", "50"],
 }
+EXAMPLES = Path(__file__).parents[3] / "examples"
 CQL_SETTINGS = {"seeds": 20, "epsilon_end": 1.0, "alpha_start": 1.0, "alpha_end": 1.0}
 IQL_SETTINGS = {"seeds": 60, "steps": 1200, "epsilon_steps": 800}
 
@@ -293,3 +296,36 @@ def test_tabular_training_does_not_load_torch():
     code = "import sys; from marlspec.cli import run; run(['train', 'iql', 'climbing', '--steps', '3']); "
     code += "assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture
+def example(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import tabular_endpoints
+
+    yield tabular_endpoints
+    sys.modules.pop("tabular_endpoints", None)
+
+
+def test_the_page_shows_every_game_and_is_the_same_each_time(example, tmp_path, monkeypatch):
+    monkeypatch.setattr(example, "catalogue", lambda: {name: get(name) for name in ("linear", "chicken", "two-step")})
+    results = example.measure(seeds=3, shorter=800)
+    assert [optimum.name for optimum in results.optima] == ["linear", "two-step"], "those with a common reward"
+    text = example.page(results)
+    assert "| linear | 2 | 4 | 5 | 9 | " in text
+    for (name, _), points in results.ends.items():
+        assert f"### {get(name).name}" in text
+        assert sum(len(point.seeds) for point in points) == 3
+    assert list(results.walk) == [25 * k for k in range(1, 9)]
+    example.draw(results, tmp_path / "figures" / "ends.png")
+    assert (tmp_path / "figures" / "ends.png").stat().st_size > 10_000
+    again = dict(example.trained("penalty:-25", replace(example.WIDE, seeds=3), 1, 800))
+    assert again == {25: results.ends["penalty:-25", "explores widely first"]}
+
+
+def test_the_expected_way_in_climbing_is_that_of_the_exact_policy_gradient(example):
+    assert example.expected_path(climbing()) == [(2, 2), (2, 1), (1, 1)]
+    assert example.taught_by_exploration(get("stag-hunt")) == [[2, 2.5], [2, 2.5]]
+    assert example.taught_by_exploration(climbing())[1] == pytest.approx([-19 / 3, -17 / 3, 5 / 3])
+    assert example.expected_path(get("penalty")) == [(1, 1)]
+    assert example.expected_path(get("matching-pennies"))[0] == (0, 0), "no equilibrium: the way turns in a circle"

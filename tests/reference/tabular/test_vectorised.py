@@ -17,7 +17,7 @@ from marlspec.reference.parts.tabular_config import CQLConfig, TabularConfig
 from marlspec.reference.tabular.cql import CQL
 from marlspec.reference.tabular.iql import IQL
 
-SCHEDULES = {"epsilon_start": 0.9, "epsilon_end": 0.2, "epsilon_steps": 70, "alpha_start": 0.7, "alpha_steps": 90}
+SCHEDULES = {"epsilon_start": 0.9, "epsilon_end": 0.2, "epsilon_steps": 40, "alpha_start": 0.7, "alpha_steps": 50}
 BELOW_ONE = 1 - 2.0**-53
 
 
@@ -36,31 +36,31 @@ def game(request, chance):
 
 @pytest.mark.parametrize("changes", [{}, {"horizon": 4}, {"gamma": 0.5, "scalarisation": "agent:1"}])
 def test_cql_of_many_seeds_is_cql_of_each(game, changes):
-    config = CQLConfig(seeds=4, seed=11, **SCHEDULES, **changes)
+    config = CQLConfig(seeds=3, seed=11, **SCHEDULES, **changes)
     many = ManyCQL(game, config)
-    many.run(137)
-    for k in range(4):
+    many.run(67)
+    for k in range(3):
         alone = CQL(game, config, generator_of(11, k))
-        alone.run(137)
+        alone.run(67)
         np.testing.assert_array_equal(many.q[k], alone.q)
         assert_same_clock(many, alone, k)
 
 
 @pytest.mark.parametrize("changes", [{}, {"horizon": 4}, {"gamma": 0.5}])
 def test_iql_of_many_seeds_is_iql_of_each(game, changes):
-    config = TabularConfig(seeds=4, seed=11, **SCHEDULES, **changes)
+    config = TabularConfig(seeds=3, seed=11, **SCHEDULES, **changes)
     many = ManyIQL(game, config)
-    many.run(137)
-    for k in range(4):
+    many.run(67)
+    for k in range(3):
         alone = IQL(game, config, generator_of(11, k))
-        alone.run(137)
+        alone.run(67)
         for mine, theirs in zip(many.q, alone.q, strict=True):
             np.testing.assert_array_equal(mine[k], theirs)
         assert_same_clock(many, alone, k)
 
 
 def assert_same_clock(many, alone, k):
-    assert many.t == alone.t == 137
+    assert many.t == alone.t == 67
     assert many.over[k] == alone.over
     assert many.state[k] == alone.state
     assert many.length[k] == alone.length
