@@ -13,13 +13,13 @@ from marlspec.properties.trial import Trial
 
 Call = Callable[[Procedure, Case], NDArray[Any]]
 
-STATEMENT = "The same case gives the same answer again, after another case was asked for as well."
-METHOD = "a case, another one, and the first one again"
+STATEMENT = "The same case gives the same answer every time, whatever was asked in between."
+METHOD = "a case, another one twice, and the first one again"
 TARGETS = 10  # made afresh, and asked in turn
 
 
 def changing(trial: Trial, call: Call, case: Case, tolerance: float = 0.0) -> Counterexample | None:
-    """Ask a target made afresh for case["first"], case["second"] and case["first"] again.
+    """Ask a target made afresh for case["first"], for case["second"] twice, and for case["first"] again.
 
     Args:
         trial: makes the target.
@@ -31,19 +31,16 @@ def changing(trial: Trial, call: Call, case: Case, tolerance: float = 0.0) -> Co
 
 
 def _asked(function: Procedure, call: Call, case: Case, tolerance: float) -> Counterexample | None:
-    before = call(function, case["first"])
-    call(function, case["second"])
-    after = call(function, case["first"])
-    differs = ~((np.abs(after - before) <= tolerance) | (np.isnan(after) & np.isnan(before)))
-    if not differs.any():
-        return None
-    index = tuple(int(k) for k in np.argwhere(differs)[0])
-    return counterexample(
-        case,
-        f"entry {list(index)} of the answer to the first case is {before[index]:.9g}, and {after[index]:.9g} when "
-        "asked for again after the second",
-        "the same answer",
-    )
+    first, second, again, last = [call(function, case[name]) for name in ("first", "second", "second", "first")]
+    for before, after, words in ((second, again, "second case"), (first, last, "first case")):
+        differs = ~((np.abs(after - before) <= tolerance) | (np.isnan(after) & np.isnan(before)))
+        if differs.any():
+            index = tuple(int(k) for k in np.argwhere(differs)[0])
+            computed = (
+                f"entry {list(index)} of the answer to the {words} is {before[index]:.9g}, later {after[index]:.9g}"
+            )
+            return counterexample(case, computed, "the same answer to first, second, second, first")
+    return None
 
 
 def repeatable(trial: Trial, draw: Draw, call: Call, smaller: Smaller, *, key: str, tolerance: float = 0.0) -> Finding:

@@ -41,10 +41,11 @@ def test_mutants_break_the_promise_that_their_bases_keep(target):
 
 
 @named(GOOD)
-@pytest.mark.parametrize("seed", [0, 1])
-def test_correct_updates_are_not_refuted(target, seed):
-    report = check(target.factory, target.role, seed=seed, examples=100)
+def test_correct_updates_are_not_refuted(target):
+    report = check(target.factory, target.role, examples=110)
     assert {verdict.outcome for verdict in report.verdicts} == {"holds"}, report.verdicts
+    for seed in (1, 2):  # fewer cases than a verdict needs
+        assert not check(target.factory, target.role, seed=seed, examples=20).witnesses
 
 
 @named(GOOD)
