@@ -20,7 +20,7 @@ class TabularConfig:
     seed: int = 0
     """Seed of the random numbers (own choice)."""
     gamma: float | None = None
-    """Discount in [0, 1]; the game's own where it is left out (book, Definition 3: part of the learning problem)."""
+    """Discount in [0, 1]; the game's own where it is left out (own choice: games here bring their discount)."""
     horizon: int = 0
     """Time steps after which an episode is cut off; 0: only a terminal state ends it. A cut-off episode is not
     terminated: its last update bootstraps (own choice)."""

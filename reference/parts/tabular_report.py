@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, make_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -52,13 +52,14 @@ def train_tabular(
     import tyro
 
     kind = MANY[algorithm]
-    config, options = tyro.cli(
-        tuple[kind.config_type, GameOptions],  # type: ignore[name-defined]
+    options: Any = tyro.cli(
+        make_dataclass("Options", [("learning", kind.config_type), ("playing", GameOptions)]),
         args=arguments,
         prog=f"marlspec train {algorithm} {game_name}",
         config=(tyro.conf.OmitArgPrefixes,),
     )
-    learner, seconds = trained(kind, *prepared(game, config, options), progress=progress)
+    learner, seconds = trained(kind, *prepared(game, options.learning, options.playing), progress=progress)
+    config = learner.config
     console.print(f"{config.steps} steps of {config.seeds} seeds in {seconds:.1f} s\n")
     console.print(end_point_table(learner.game, learner.gamma, end_points(learner)))
 

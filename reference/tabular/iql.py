@@ -74,7 +74,6 @@ class IQL(TabularLearner):
             else:
                 a += greedy_action(q[s], choice.tie)  # 6
         rewards, next_s, terminated = self.apply_actions(a, draw.outcome)  # 7-8
-        alpha = self.alpha(self.t)
         for i, q in enumerate(self.q):  # 9
-            self.q[i] = update(q, s, a[i], rewards[i], next_s, terminated, alpha, self.gamma)  # 9
+            self.q[i] = update(q, s, a[i], rewards[i], next_s, terminated, self.alpha(self.t), self.gamma)  # 9
         self.t += 1
