@@ -10,7 +10,7 @@ from typing import Any
 
 from marlspec.errors import InputError
 from marlspec.games.catalogue import GAMES, get
-from marlspec.games.files import read_payoffs
+from marlspec.games.files import is_payoff_file, read_payoffs
 from marlspec.games.matrix import NormalFormGame
 from marlspec.games.staged import StagedGame
 from marlspec.games.stochastic import StochasticGame
@@ -38,7 +38,7 @@ def decide_command(argv: list[str]) -> int:
         description="Decide in exact arithmetic which decompositions a common-reward game admits.",
         epilog=f"Games: {', '.join(GAMES)}. Parameters: penalty:-10, coordination:4x3 (4 agents, 3 actions).",
     )
-    parser.add_argument("game", help="the name of a game, or a payoff file ending in .json or .csv")
+    parser.add_argument("game", help="the name of a game, or a payoff file ending in .json, .csv or .nfg")
     parser.add_argument("--json", action="store_true", help="print machine-readable output")
     arguments = parser.parse_args(argv)
     game = _normal_form(arguments.game)
@@ -49,7 +49,7 @@ def decide_command(argv: list[str]) -> int:
 
 def _normal_form(name: str) -> NormalFormGame:
     """Read a file where the name ends like one, else look in the catalogue."""
-    game = read_payoffs(name) if name.lower().endswith((".json", ".csv")) else get(name)
+    game = read_payoffs(name) if is_payoff_file(name) else get(name)
     if isinstance(game, StochasticGame):
         raise InputError(f"{game.name} is played in many steps: the decisions are for games of one, such as climbing")
     if isinstance(game, StagedGame):

@@ -18,7 +18,7 @@ from marlspec.games.posg import POSG
 from marlspec.games.staged import checked_gamma
 from marlspec.games.stochastic import StochasticGame
 from marlspec.reference.solution.profiles import Profile
-from marlspec.reference.solution.profiles import _distribution as checked_distribution
+from marlspec.reference.solution.profiles import checked_distribution
 from marlspec.reference.solution.rationals import as_fractions
 
 __all__ = [

@@ -39,7 +39,7 @@ def checked_profile(game: NormalFormGame, profile: object) -> Profile:
         raise InputError(f"a profile holds one mix for each of the {game.n_agents} agents, not {profile!r}")
     shapes = [(count,) for count in game.n_actions]
     return tuple(
-        _distribution(mix, shape, f"profile[{i}]") for i, (mix, shape) in enumerate(zip(profile, shapes, strict=True))
+        checked_distribution(mix, shape, f"profile[{i}]") for i, (mix, shape) in enumerate(zip(profile, shapes, strict=True))
     )
 
 
@@ -56,7 +56,7 @@ def checked_joint(game: NormalFormGame, joint: object) -> NDArray[Any]:
     Raises:
         InputError: another shape, an entry that is no probability, or a sum that is not one.
     """
-    return _distribution(joint, game.n_actions, "joint")
+    return checked_distribution(joint, game.n_actions, "joint")
 
 
 def pure_profile(game: NormalFormGame, a: Sequence[int]) -> Profile:
@@ -77,7 +77,7 @@ def product_distribution(profile: object) -> NDArray[Any]:
     if not isinstance(profile, list | tuple | np.ndarray) or len(profile) == 0:
         raise InputError(f"a profile holds one mix for each agent, not {profile!r}")
     mixes = [
-        _distribution(mix, np.shape(np.asarray(mix, dtype=object)), f"profile[{i}]") for i, mix in enumerate(profile)
+        checked_distribution(mix, np.shape(np.asarray(mix, dtype=object)), f"profile[{i}]") for i, mix in enumerate(profile)
     ]
     return np.asarray(reduce(np.multiply.outer, mixes), dtype=object)
 
@@ -121,7 +121,17 @@ def frozen(values: Iterable[Fraction]) -> NDArray[Any]:
     return array
 
 
-def _distribution(values: object, shape: tuple[int, ...], place: str) -> NDArray[Any]:
+def checked_distribution(values: object, shape: tuple[int, ...], place: str) -> NDArray[Any]:
+    """Return a distribution as Fractions that sum to one exactly; floats are clipped and divided by their sum.
+
+    Args:
+        values: probabilities of the given shape.
+        shape: the shape that is needed.
+        place: how messages call the distribution, as in "profile[0]".
+
+    Raises:
+        InputError: another shape, an entry that is no probability, or a sum away from one.
+    """
     array = np.array(values, dtype=object)
     if array.shape != shape or not shape:
         wanted = "x".join(map(str, shape)) or "some"

@@ -1,5 +1,6 @@
 import json
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +63,12 @@ def test_the_order_of_the_answers_is_that_of_the_questions(capsys):
     answers = [line for line in lines if line.startswith(("yes ", "no  "))]
     assert [line[4:] for line in answers] == list(QUESTIONS.values())
     assert [line[:3].strip() for line in answers] == ["no", "no", "no", "no", "yes"]
+
+
+def test_files_of_gambit_are_decided(capsys):
+    climbing = Path(__file__).parents[2] / "fixtures" / "climbing.nfg"
+    from_file, named = (json.loads(printed(capsys, name, "--json")) for name in (str(climbing), "climbing"))
+    assert from_file["decisions"] == named["decisions"]
 
 
 def test_files_are_decided_like_named_games(capsys, tmp_path):
