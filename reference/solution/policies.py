@@ -17,8 +17,7 @@ from marlspec.games.matrix import Number
 from marlspec.games.posg import POSG
 from marlspec.games.staged import checked_gamma
 from marlspec.games.stochastic import StochasticGame
-from marlspec.reference.solution.profiles import Profile
-from marlspec.reference.solution.profiles import checked_distribution
+from marlspec.reference.solution.profiles import Profile, checked_distribution
 from marlspec.reference.solution.rationals import as_fractions
 
 __all__ = [

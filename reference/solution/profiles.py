@@ -39,7 +39,8 @@ def checked_profile(game: NormalFormGame, profile: object) -> Profile:
         raise InputError(f"a profile holds one mix for each of the {game.n_agents} agents, not {profile!r}")
     shapes = [(count,) for count in game.n_actions]
     return tuple(
-        checked_distribution(mix, shape, f"profile[{i}]") for i, (mix, shape) in enumerate(zip(profile, shapes, strict=True))
+        checked_distribution(mix, shape, f"profile[{i}]")
+        for i, (mix, shape) in enumerate(zip(profile, shapes, strict=True))
     )
 
 
@@ -77,7 +78,8 @@ def product_distribution(profile: object) -> NDArray[Any]:
     if not isinstance(profile, list | tuple | np.ndarray) or len(profile) == 0:
         raise InputError(f"a profile holds one mix for each agent, not {profile!r}")
     mixes = [
-        checked_distribution(mix, np.shape(np.asarray(mix, dtype=object)), f"profile[{i}]") for i, mix in enumerate(profile)
+        checked_distribution(mix, np.shape(np.asarray(mix, dtype=object)), f"profile[{i}]")
+        for i, mix in enumerate(profile)
     ]
     return np.asarray(reduce(np.multiply.outer, mixes), dtype=object)
 
