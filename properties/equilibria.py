@@ -361,9 +361,30 @@ def _gap(made: Solver, case: Case) -> Counterexample | None:
     gap, bound = (cce_gap if coarse else ce_gap)(game, joint), made.bound(payoffs)
     if gap <= bound:
         return None
-    deviation = "playing one fixed action instead of the recommended ones" if coarse else "not doing as recommended"
-    computed = f"the solver returned {compact(joint.tolist())}: some agent gains {number_text(gap)} by {deviation}"
-    return counterexample(case, computed, f"no agent gains more than {float(bound):.6g} by {deviation}")
+    computed = f"the solver returned {compact(joint.tolist())}: {_best_rule(payoffs, joint, coarse)}"
+    rule = "playing one fixed action" if coarse else "replacing actions that it is told to play"
+    return counterexample(case, computed, f"no agent gains more than {float(bound):.6g} by {rule}")
+
+
+def _best_rule(payoffs: Array, joint: Array, coarse: bool) -> str:
+    """Say who gains most, by playing what (where told what)."""
+    tables = [_gains_by_rule(table, joint, i) for i, table in enumerate(payoffs)]  # each [told, played]
+    rules = [table.sum(axis=0, keepdims=True) if coarse else table for table in tables]
+    gains = [table.max(axis=1).sum() for table in rules]
+    i = int(np.argmax(gains))
+    if coarse:
+        return (
+            f"agent {i} gains {number_text(gains[i])} by playing its action {rules[i][0].argmax()} whatever it is told"
+        )
+    swaps = [f"{row.argmax()} where told {told}" for told, row in enumerate(rules[i]) if row.max() > 0]
+    return f"agent {i} gains {number_text(gains[i])} by playing {', '.join(swaps)}"
+
+
+def _gains_by_rule(table: Array, joint: Array, i: int) -> Array:
+    rewards, weights = (np.moveaxis(values, i, 0).reshape(values.shape[i], -1) for values in (table, joint))
+    totals = weights @ rewards.T
+    gains: Array = totals - totals.diagonal()[:, None]
+    return gains
 
 
 @claim(

@@ -25,6 +25,7 @@ from marlspec.properties.matrix_cases import (
     number_text,
     numbers_of_agents,
     payoffs_of,
+    simpler_tables,
 )
 from marlspec.properties.procedure import Procedure, procedure, truth_of
 from marlspec.properties.strategies import simpler
@@ -131,11 +132,11 @@ def check_refuses(trial: Trial) -> Finding:
 # --- nash_check: cases ------------------------------------------------------------------------------------------------
 
 
-def _check_case(payoffs: Any, profile: Sequence[Any], epsilon: float) -> dict[str, Any]:
+def _check_case(payoffs: Any, profile: Sequence[Any], epsilon: float = 0.0) -> dict[str, Any]:
     return {
         "payoffs": np.asarray(payoffs, dtype=np.float64).tolist(),
         "profile": [np.asarray(mix, dtype=np.float64).tolist() for mix in profile],
-        "epsilon": float(epsilon),
+        "epsilon": epsilon,
     }
 
 
@@ -160,7 +161,7 @@ def _profile_case(generator: np.random.Generator, k: int, agents: Sequence[int],
     """Draw a profile, with payoffs for which it is nearly an equilibrium; every fifth in a game as it comes."""
     if k % 5 == 4:
         payoffs = payoffs_of(drawn_game(generator, int(generator.integers(len(KINDS))), agents))
-        return _check_case(payoffs, [_drawn_mix(generator, count, pure=True) for count in payoffs.shape[1:]], 0)
+        return _check_case(payoffs, [_drawn_mix(generator, count, pure=True) for count in payoffs.shape[1:]])
     shape = drawn_shape(generator, agents)
     profile = [_drawn_mix(generator, count, pure=k % 5 == 0) for count in shape]
     payoffs = generator.integers(-16, 17, (len(shape), *shape)) / 4
@@ -168,7 +169,7 @@ def _profile_case(generator: np.random.Generator, k: int, agents: Sequence[int],
     for i, mix in enumerate(profile):
         gains = _drawn_gains(generator, mix, may_gain and lucky in (i, -1))
         _set_deviation_rewards(payoffs[i], profile, i, generator.integers(-4, 5) / 2 + gains)
-    return _check_case(payoffs, profile, 0)
+    return _check_case(payoffs, profile)
 
 
 def _drawn_mix(generator: np.random.Generator, count: int, pure: bool) -> Array:
@@ -215,18 +216,18 @@ def _fixed_checks(agents: Sequence[int]) -> list[Case]:
     for game in map(payoffs_of, hard_games(agents, large=False)):
         for a in ([0] * len(game), [count - 1 for count in game.shape[1:]]):
             pure = [np.eye(count)[action] for count, action in zip(game.shape[1:], a, strict=True)]
-            cases.append(_check_case(game, pure, 0))
+            cases.append(_check_case(game, pure))
     climbing, rps = named_game("climbing"), named_game("rock-paper-scissors")
     pennies, dilemma = named_game("matching-pennies"), named_game("prisoners-dilemma")
     mixed = [
-        _check_case(climbing, [[5 / 16, 0, 11 / 16]] * 2, 0),
-        _check_case(climbing, [[5 / 16, 0, 11 / 16], [11 / 16, 0, 5 / 16]], 0),
-        _check_case(pennies, [[0.5, 0.5]] * 2, 0),
+        _check_case(climbing, [[5 / 16, 0, 11 / 16]] * 2),
+        _check_case(climbing, [[5 / 16, 0, 11 / 16], [11 / 16, 0, 5 / 16]]),
+        _check_case(pennies, [[0.5, 0.5]] * 2),
         _check_case(pennies, [[0.5, 0.5], [0.25, 0.75]], 0.25),
-        _check_case(pennies, [[1, 0], [0.5, 0.5]], 1),
+        _check_case(pennies, [[1, 0], [0.5, 0.5]], 1.0),
         _check_case(rps, [[1 / 3] * 3] * 2, 0.25),
-        _check_case(rps * 2.0**16, [[0.5, 0.5, 0]] * 2, 1),
-        _check_case(dilemma * 2.0**16, [[0, 1]] * 2, 0),
+        _check_case(rps * 2.0**16, [[0.5, 0.5, 0]] * 2, 1.0),
+        _check_case(dilemma * 2.0**16, [[0, 1]] * 2),
     ]
     return [*cases, *(mixed if 2 in agents else [])]
 
@@ -235,7 +236,7 @@ def _smaller_checks(case: Case, agents: Sequence[int]) -> Iterator[Case]:
     payoffs, profile = payoffs_of(case), [np.array(mix) for mix in case["profile"]]
     if len(profile) - 1 in agents:
         for i in range(len(profile)):
-            rest = np.delete(payoffs, i, axis=0).take(int(profile[i].argmax()), axis=i + 1)
+            rest = np.tensordot(np.delete(payoffs, i, axis=0), profile[i], axes=(i + 1, 0))  # no regret changes
             yield _check_case(rest, [mix for j, mix in enumerate(profile) if j != i], case["epsilon"])
     for i, mix in enumerate(profile):
         for action in range(len(mix) if len(mix) > 1 else 0):
@@ -247,7 +248,7 @@ def _smaller_checks(case: Case, agents: Sequence[int]) -> Iterator[Case]:
         for simple in _simpler_mixes(mix):
             yield _check_case(payoffs, [*profile[:i], simple, *profile[i + 1 :]], case["epsilon"])
     yield from ({**case, "epsilon": value} for value in simpler(case["epsilon"]) if value >= 0)
-    yield from simpler_numbers(case, ["payoffs"])
+    yield from simpler_tables(case)
 
 
 def _simpler_mixes(mix: Array) -> Iterator[Array]:
@@ -366,13 +367,13 @@ def _over_actions(trial: Trial, draw: DrawAction, test: ActionTest, key: str) ->
         lambda generator, k: draw(generator, k, agents, among),
         lambda case: test(target, case, among),
         method="proofs by weights and mixtures" if among == "correlated" else "comparison with every joint action",
-        smaller=_smaller_actions,
+        smaller=lambda case: _smaller_actions(case, agents),
         always=_fixed_actions(agents, among),
         key=key,
     )
 
 
-def _action_case(payoffs: Array, action: Sequence[int], **proof: Any) -> dict[str, Any]:
+def _action_case(payoffs: Array, action: Iterable[Any], **proof: Any) -> dict[str, Any]:
     return {"payoffs": payoffs.tolist(), "action": [int(a) for a in action], **proof}
 
 
@@ -435,13 +436,32 @@ def _fixed_actions(agents: Sequence[int], among: str) -> list[Case]:
     return cases if 2 in agents else []
 
 
-def _smaller_actions(case: Case) -> Iterator[Case]:
+def _smaller_actions(case: Case, agents: Sequence[int]) -> Iterator[Case]:
     payoffs = payoffs_of(case)
+    if len(payoffs) - 1 in agents:
+        yield from (_without_agent(case, i) for i in range(len(payoffs)))
     for i, count in enumerate(payoffs.shape[1:]):
         kept = {case["action"][i], *(entry[i] for entry in case.get("mixture", ()))}
         for k in sorted(set(range(count)) - kept, reverse=True):
             yield _without_action(case, i, k)
-    yield from simpler_numbers(case, ["payoffs", *(["weights"] if "weights" in case else [])])
+    yield from simpler_tables(case)
+    if "weights" in case:
+        yield from simpler_numbers(case, ["weights"])
+
+
+def _without_agent(case: Case, i: int) -> Case:
+    """Leave out an agent's rewards, and let it play its action of the case always."""
+    payoffs = np.delete(payoffs_of(case), i, axis=0).take(case["action"][i], axis=i + 1)
+    smaller = {**case, "payoffs": payoffs.tolist(), "action": _without_entry(case["action"], i)}
+    if "weights" in case:
+        smaller["weights"] = _without_entry(case["weights"], i)
+    if "mixture" in case:
+        smaller["mixture"] = [_without_entry(entry, i) for entry in case["mixture"]]
+    return smaller
+
+
+def _without_entry(values: Sequence[Any], i: int) -> list[Any]:
+    return [*values[:i], *values[i + 1 :]]
 
 
 def _without_action(case: Case, i: int, k: int) -> Case:

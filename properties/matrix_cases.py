@@ -131,7 +131,7 @@ def number_text(value: Any) -> str:
     """Write a short fraction as it is, anything else with six digits."""
     if isinstance(value, Fraction) and value.denominator <= 10**6:
         return str(value)
-    return f"{float(value):.6g}"
+    return f"{float(value) + 0.0:.6g}"  # no -0
 
 
 # --- fixed games ------------------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def named_game(name: str) -> Array:
 
 
 def _zero_sum(table: Any) -> Array:
-    return np.array([table, -np.array(table)])
+    return np.array([table, 0 - np.array(table)])
 
 
 def _within_range(payoffs: Array) -> Array:
@@ -193,7 +193,7 @@ def drawn_game(
     kind = KINDS[k % len(KINDS)]
     if zero_sum or (kind == "zero_sum" and len(shape) == 2):
         (table,) = _tables(generator, kind, (1, *shape))
-        return case_of(np.stack([table, -table]))
+        return case_of(np.stack([table, 0 - table]))
     return case_of(_tables(generator, kind, (len(shape), *shape)))
 
 
@@ -239,17 +239,17 @@ def smaller_games(case: Case, agents: Sequence[int], *, zero_sum: bool = False) 
         for action in range(count if count > 1 else 0):
             yield without(case, {"payoffs": [i + 1]}, action)
     if zero_sum:
-        for simple in _simpler_tables({"payoffs": payoffs[0].tolist()}):
+        for simple in simpler_tables({"payoffs": payoffs[0].tolist()}):
             table = payoffs_of(simple)
-            yield case_of(np.stack([table, -table]))
+            yield case_of(np.stack([table, 0 - table]))
         return
-    yield from _simpler_tables(case)
+    yield from simpler_tables(case)
 
 
-def _simpler_tables(case: Case) -> Iterator[Case]:
-    """First all numbers at once, then one at a time."""
+def simpler_tables(case: Case) -> Iterator[Case]:
+    """Yield the case with simpler payoffs: first all numbers at once, then one at a time."""
     payoffs = payoffs_of(case)
     for simple in (np.sign(payoffs), np.round(payoffs / 4), np.round(payoffs / 2), np.round(payoffs)):
         if np.abs(simple).sum() < np.abs(payoffs).sum() or not (payoffs == np.round(payoffs)).all():
-            yield case_of(simple)
+            yield {**case, "payoffs": (simple + 0.0).tolist()}
     yield from simpler_numbers(case, ["payoffs"])
