@@ -1,7 +1,7 @@
 """Small stochastic games for the claims: drawn in dyadic numbers, and made smaller while a counterexample lasts.
 
 A game is a case with the entries transitions [S, A_1, .., A_n, S], rewards [n, S, A_1, .., A_n, S], terminal [S] and
-gamma, and where it is wanted policy (n tables [S, A_i]) or q, other [S, A]. Terminal states are absorbing and pay nothing.
+gamma, and where wanted policy (n tables [S, A_i]) or q, other [S, A]. Terminal states are absorbing and pay nothing.
 Probabilities are quarters, rewards are quarters up to 2: in float64 the claims' sums are free of rounding.
 """
 
