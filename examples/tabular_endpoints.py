@@ -218,8 +218,8 @@ def _cql(results: Results) -> list[str]:
     return [
         "## CQL reaches the optimum",
         "",
-        "On every common-reward game of the catalogue, with random joint actions throughout, alpha = 1 (no game leaves",
-        "anything to chance) and episodes cut off after 50 steps. The best return comes from policy iteration over",
+        "On every common-reward game of the catalogue, with random joint actions throughout, alpha = 1 (no outcome is",
+        "left to chance) and episodes cut off after 50 steps. The best return comes from policy iteration over",
         "joint actions; a seed reaches it when the exact return of its greedy joint policy equals it.",
         "",
         "| game | states | joint actions | steps | best return | seeds at the optimum |",
@@ -237,6 +237,12 @@ def _iql(results: Results) -> list[str]:
         "first*: epsilon falls",
         f"from 1 to {WIDE.epsilon_end:g} over the first {WIDE.epsilon_steps} steps. *Greedy from the start*: epsilon = "
         f"{WIDE.epsilon_end:g} throughout.",
+        "",
+        "With constant alpha and epsilon the values never come to rest, and an end point is what is greedy at the",
+        "last step. So seeds are found at joint policies that are no equilibria: in Climbing an agent that tries its",
+        "better response is punished by the other's exploration, by -30 where the gain is 1, before it has learned of",
+        "the gain. Greedy from the start, a seed can keep what its first steps happened to show it, the best",
+        "equilibrium included.",
         "",
         f"![End points of IQL]({FIGURE.as_posix()})",
         "",
