@@ -241,6 +241,17 @@ class TestFairness:
         assert uneven.gap == 0
         assert 0 <= uneven.bound - uneven.value < 1e-6 * uneven.value
 
+    def test_a_poor_mixture_is_not_called_exact(self, monkeypatch):
+        def lopsided(corners):
+            one, other = corners[:2]
+            return correlated._Mixture(*((3 * a + b) / 4 for a, b in zip(one, other, strict=True)))
+
+        monkeypatch.setattr(correlated, "_fairest_mixture", lopsided)
+        found = correlated_equilibrium(battle_of_the_sexes(), "fairness")
+        assert found.value == Fraction(35, 16)
+        assert found.bound >= Fraction(9, 4)
+        assert not found.exact
+
     def test_negative_rewards_are_refused(self):
         with pytest.raises(InputError, match=r"agent 0 receives -1 for \(C, C\) in Prisoner's Dilemma"):
             correlated_equilibrium(prisoners_dilemma(), "fairness")
