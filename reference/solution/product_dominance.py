@@ -57,21 +57,17 @@ def _dominating_point(corners: NDArray[Any]) -> tuple[Fraction, Fraction] | None
     Args:
         corners: gains [2, 2, 2] of agent 1 and agent 2 at p, q in {0, 1}.
     """
-    for p in (0, 1):
-        q = _positive_on_segment(tuple(corners[:, p, 0]), tuple(corners[:, p, 1]))
-        if q is not None:
-            return Fraction(p), q
-    for q_end in (0, 1):
-        inner = _positive_on_segment(tuple(corners[:, 0, q_end]), tuple(corners[:, 1, q_end]))
-        if inner is not None:
-            return inner, Fraction(q_end)
+    for end in (0, 1):
+        p = _positive_on_segment(tuple(corners[:, 0, end]), tuple(corners[:, 1, end]))
+        if p is not None:
+            return p, Fraction(end)
     for agents in (corners, corners[::-1]):
-        p_inside = _crossing(agents)
-        if p_inside is not None:
-            ends = (1 - p_inside) * corners[:, 0, :] + p_inside * corners[:, 1, :]
+        p = _crossing(agents)
+        if p is not None:
+            ends = (1 - p) * corners[:, 0, :] + p * corners[:, 1, :]
             q = _positive_on_segment(tuple(ends[:, 0]), tuple(ends[:, 1]))
             assert q is not None
-            return p_inside, q
+            return p, q
     return None
 
 

@@ -19,9 +19,9 @@ def random_program(seed):
     """A distribution and a level that it must not exceed: feasible, bounded, often with ties."""
     generator = np.random.default_rng(seed)
     u, k = generator.integers(1, 6, 2)
-    rows = generator.integers(-3, 4, (u, k))
-    upper = np.column_stack([rows, -np.ones((u, 1), dtype=np.int64)])
-    objective = np.append(generator.integers(-2, 3, k), -5)
+    rows = generator.integers(-3, 4, (u, k)).astype(object)
+    upper = np.column_stack([rows, np.full((u, 1), -1)]) * Fraction(1, 7)
+    objective = np.append(generator.integers(-2, 3, k).astype(object), -5) * Fraction(1, 3)
     return program(objective.tolist(), upper.tolist(), [1] * k + [0])
 
 
@@ -110,6 +110,27 @@ def test_a_wrong_answer_is_never_called_exact(monkeypatch):
     wrong = maximise(lp)
     assert not wrong.exact
     assert wrong.gap == 1
+
+
+@pytest.mark.parametrize(
+    ("objective", "point", "level"),
+    [([0, 0], [1, 0], 0), ([2, 1], [0, 1], 1), ([0, 0], [0, 3], 0), ([1, 1], [0, 1], 3)],
+    ids=["inequality", "prices", "equation", "objectives"],
+)
+def test_each_condition_of_optimality_is_measured(objective, point, level):
+    lp = program(objective, [[1, -1]], [1, 1])
+    found = linear_program._optimum(lp, np.array(point, dtype=object), np.zeros(1, dtype=object), Fraction(level), "")
+    assert found.gap == {0: {1: 1, 0: 2}[point[0]], 1: 1, 3: 2}[level]
+    assert not found.exact
+
+
+def test_rounded_prices_are_in_the_units_of_the_program(monkeypatch):
+    monkeypatch.setattr(linear_program, "_basic_solution", lambda lp, floats: None)
+    monkeypatch.setattr(linear_program, "SMALL", 0)
+    rounded = maximise(program([3000, 1000, 0], [[Fraction(2, 7), Fraction(-1, 7), Fraction(-1, 7)]], [1, 1, 1]))
+    assert rounded.method == ROUNDED
+    assert rounded.gap < Fraction(1, 10**9)
+    assert rounded.prices[0] == pytest.approx(7000 * 2 / 3)
 
 
 def test_solve_is_exact_and_knows_singular_systems():

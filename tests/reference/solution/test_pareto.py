@@ -18,6 +18,7 @@ from marlspec.reference.solution.pareto import (
     pareto_optimal_actions,
     policy_rewards,
 )
+from marlspec.reference.solution.product_dominance import _dominating_point
 from marlspec.reference.solution.profiles import joint_rewards, product_distribution
 
 # Each agent prefers one corner of the diagonal; mixing by halves without coordination is worth 3/2, with it 5/2.
@@ -225,6 +226,27 @@ class TestClasses:
 
 
 class TestTwoAgents:
+    @settings(max_examples=400, deadline=None)
+    @given(st.lists(st.integers(-3, 4), min_size=8, max_size=8))
+    def test_a_square_is_decided_as_a_grid_shows(self, gains):
+        """Found points are verified; and where a point of the grid dominates, one is found."""
+        corners = np.array(gains).reshape(2, 2, 2)
+        found = _dominating_point(corners.astype(object) * Fraction(1))
+        steps = np.arange(13)
+        mixes = np.stack([12 - steps, steps], axis=1)
+        reached = np.einsum("pa,iab,qb->ipq", mixes, corners, mixes)
+        on_grid = ((reached >= 0).all(axis=0) & (reached > 0).any(axis=0)).any()
+        assert found is not None or not on_grid
+        if found is not None:
+            p, q = found
+            gained = [
+                (1 - p) * ((1 - q) * own[0, 0] + q * own[0, 1]) + p * ((1 - q) * own[1, 0] + q * own[1, 1])
+                for own in corners.astype(object)
+            ]
+            assert 0 <= p <= 1
+            assert 0 <= q <= 1
+            assert plainly_dominates(gained, [0, 0])
+
     @settings(max_examples=40, deadline=None)
     @given(st.sampled_from([(2, 2), (3, 2), (3, 3)]), st.integers(0, 2**32))
     def test_no_product_policy_on_a_grid_contradicts_a_yes(self, shape, seed):
