@@ -6,7 +6,7 @@ several equilibria, any of them will do, unless the solver declares more.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from math import isfinite
@@ -46,6 +46,7 @@ EPSILON = 1e-6  # promised where none is declared
 CLOSE = 1e-3  # in each probability: a returned profile this near to an equilibrium stands for it
 NASH, CORRELATED, COARSE = CONCEPTS = ("nash", "correlated", "coarse_correlated")
 ANSWERS = ("one", "some", "all")
+DOMAINS = ("general", "zero_sum", "non_degenerate")
 REDRAWS = 30  # until a drawn game is not degenerate
 ROLES = ("equilibrium_solver",)
 BOOK = "Albrecht et al. 2024, chapter 4"
@@ -64,6 +65,7 @@ class Solver:
         zero_sum: whether it takes zero-sum games for two agents alone.
         epsilon: the declared regret, None where none is declared.
         best_welfare: whether it promises the equilibrium with the highest sum of rewards.
+        takes_degenerate: whether it takes degenerate games; where not, it takes two agents alone.
     """
 
     target: Procedure
@@ -73,6 +75,7 @@ class Solver:
     zero_sum: bool
     epsilon: float | None
     best_welfare: bool
+    takes_degenerate: bool = True
 
     def bound(self, payoffs: Array) -> Fraction:
         """The regret that it promises: as declared for payoffs in [-8, 8]; else 1e-6 there, in proportion beyond."""
@@ -96,17 +99,28 @@ class Solver:
         """Return the joint distribution [A_1, .., A_n] that it answers."""
         return array_of(self.target(payoffs), payoffs.shape[1:], "the joint distribution")
 
+    def takes(self, case: Case) -> bool:
+        """Whether the game is of its domain; drawn and simplified games are zero-sum where they have to be."""
+        return self.takes_degenerate or not _equilibria(game_of(case)).degenerate
+
     def hard_games(self) -> list[Case]:
         """Return the fixed games that it should solve."""
-        return hard_games(self.agents, zero_sum=self.zero_sum, large=self.epsilon is None)
+        games = hard_games(self.agents, zero_sum=self.zero_sum, large=self.epsilon is None)
+        return [case for case in games if self.takes(case)]
 
     def drawn_game(self, generator: np.random.Generator, k: int) -> Case:
         """Draw a game that it should solve."""
-        return drawn_game(generator, k, self.agents, zero_sum=self.zero_sum)
+        for attempt in range(REDRAWS):  # a kind that is always degenerate gives way to others
+            kind = k if attempt < 3 else k + attempt
+            case = drawn_game(generator, kind, self.agents, zero_sum=self.zero_sum)
+            if self.takes(case):
+                break
+        return case
 
     def smaller_games(self, case: Case) -> Iterator[Case]:
         """Yield simpler games that it should solve."""
-        return smaller_games(case, self.agents, zero_sum=self.zero_sum)
+        games = smaller_games(case, self.agents, zero_sum=self.zero_sum)
+        return (smaller for smaller in games if self.takes(smaller))
 
 
 Test = Callable[[Solver, Case], Counterexample | None]
@@ -121,18 +135,27 @@ def solver(trial: Trial) -> Solver:
     target = procedure(trial)
     concept = chosen(target, "concept", NASH, CONCEPTS)
     answers = chosen(target, "answers", "one", ANSWERS)
-    zero_sum = chosen(target, "domain", "general", ("general", "zero_sum")) == "zero_sum"
+    domain = chosen(target, "domain", "general", DOMAINS)
     agents = numbers_of_agents(target, (2,))
     if concept != NASH and answers != "one":
         raise TargetError(f'the target declares answers = "{answers}" with concept = "{concept}"; return one joint')
-    if zero_sum and agents != (2,):
-        raise TargetError(f'the target declares domain = "zero_sum" with agents = {agents}; it means two agents')
+    if domain != "general" and agents != (2,):
+        raise TargetError(f'the target declares domain = "{domain}" with agents = {agents}; it means two agents')
     best_welfare = target.declared("objective", None) is not None
     if best_welfare:
         chosen(target, "objective", "", ("welfare",))
         if concept == NASH:
             raise TargetError('the target declares an objective with concept = "nash"; correlated ones alone have it')
-    return Solver(target, concept, answers, agents, zero_sum, _declared_epsilon(target), best_welfare)
+    return Solver(
+        target,
+        concept,
+        answers,
+        agents,
+        zero_sum=domain == "zero_sum",
+        epsilon=_declared_epsilon(target),
+        best_welfare=best_welfare,
+        takes_degenerate=domain != "non_degenerate",
+    )
 
 
 def _declared_epsilon(target: Procedure) -> float | None:
@@ -297,24 +320,16 @@ def nash_complete(trial: Trial) -> Finding:
     if made.epsilon is not None and made.epsilon > EPSILON:
         reason = f"with epsilon = {made.epsilon:g} a profile need not lie beside the equilibrium that it stands for."
         return Finding(not_applicable=reason)
-    pair = Solver(made.target, NASH, "all", (2,), made.zero_sum, made.epsilon, False)
+    regular = replace(made, agents=(2,), takes_degenerate=False)
     return search(
         trial,
-        lambda generator, k: _not_degenerate(pair, generator, k),
-        lambda case: _incomplete(pair, case),
+        regular.drawn_game,
+        lambda case: _incomplete(regular, case),
         method="exact enumeration of all equilibria",
-        smaller=pair.smaller_games,
-        always=[case for case in pair.hard_games() if not _equilibria(game_of(case)).degenerate],
+        smaller=regular.smaller_games,
+        always=regular.hard_games(),
         key="nash.complete",
     )
-
-
-def _not_degenerate(made: Solver, generator: np.random.Generator, k: int) -> Case:
-    for attempt in range(REDRAWS):
-        case = made.drawn_game(generator, k if attempt < 3 else k + attempt)
-        if not _equilibria(game_of(case)).degenerate:
-            return case
-    return case
 
 
 @lru_cache(maxsize=512)
