@@ -324,7 +324,7 @@ class TestAThousandGames:
     @staticmethod
     def games():
         generator = np.random.default_rng(2024)
-        shapes = [(2, 2)] * 560 + [(2, 3), (3, 2)] * 120 + [(3, 3)] * 180 + [(4, 4)] * 20
+        shapes = [(2, 2)] * 640 + [(2, 3), (3, 2)] * 110 + [(3, 3)] * 125 + [(4, 4)] * 15
         return [random_game(generator, shape, -50, 51) for shape in shapes]
 
     def test_against_a_plain_enumeration_of_equal_supports(self):
@@ -343,7 +343,7 @@ class TestAThousandGames:
     def test_against_nashpy(self):
         nashpy = pytest.importorskip("nashpy", reason="nashpy is not installed: pip install nashpy")
         compared = 0
-        for game in self.games()[500:1000:16]:
+        for game in self.games()[600:1000:12]:
             found = support_enumeration(game)
             if found.degenerate:
                 continue
