@@ -322,8 +322,9 @@ class Foraging:
     def _beside(self, state: ForagingState) -> Bool[Tensor, "K n m 4"]:
         """Which item lies beside which player, and on which side."""
         code = self._code(state.items[:, None] - state.players[:, :, None])
-        present = (state.item_levels > 0)[:, None, :, None]
-        return (code[..., None] == self._side_codes) & present
+        present = (state.item_levels > 0)[:, None]
+        # 0 is on no side.
+        return torch.where(present, code, 0)[..., None] == self._side_codes
 
     def _available(self, state: ForagingState, beside: Bool[Tensor, "K n m 4"]) -> Bool[Tensor, "K n A"]:
         item = beside.any(-2)
@@ -395,7 +396,7 @@ class Foraging:
         settings = self.settings
         shape = (K, settings.players + settings.items)
         random = torch.rand(shape, dtype=torch.float64, device=self.device, generator=generator)
-        for_players, for_items = random.split([settings.players, settings.items], dim=-1)
+        for_players, for_items = random[:, : settings.players], random[:, settings.players :]
         n_levels = settings.max_player_level - settings.min_player_level + 1
         levels = settings.min_player_level + (for_players * n_levels).long()
         highest = levels.sort(-1).values[:, :STRONG_ENOUGH].sum(-1, keepdim=True)
