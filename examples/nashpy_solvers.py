@@ -38,16 +38,20 @@ def support_enumeration(domain: str = "general") -> Solver:
     return _declared(lambda payoffs: list(nashpy.Game(*payoffs).support_enumeration()), answers="all", domain=domain)
 
 
-def vertex_enumeration(domain: str = "general", positive: bool = False) -> Solver:
+def vertex_enumeration(domain: str = "general", single_actions: bool = True, positive: bool = False) -> Solver:
     """Return nashpy's vertex enumeration: all equilibria.
 
     Args:
         domain: the games to judge it on.
+        single_actions: whether to hand it games in which an agent has one action alone, on which it raises; otherwise
+            the other agent's best response is answered there.
         positive: hand it payoffs that are moved to 1 and above, which moves no equilibrium: its polytopes are bounded
             only then, and it moves negative payoffs to 0 by itself.
     """
 
     def solver(payoffs: Payoffs) -> Any:
+        if 1 in payoffs.shape[1:] and not single_actions:
+            return [_best_response(payoffs)]
         if positive:
             payoffs = payoffs - payoffs.min(axis=(1, 2), keepdims=True) + 1
         return list(nashpy.Game(*payoffs).vertex_enumeration())

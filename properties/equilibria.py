@@ -23,6 +23,7 @@ from marlspec.properties.cases import Case, counterexample, search
 from marlspec.properties.claims import Counterexample, Finding, claim
 from marlspec.properties.matrix_cases import (
     LARGEST,
+    asked,
     chosen,
     drawn_game,
     game_of,
@@ -47,6 +48,7 @@ CLOSE = 1e-3  # in each probability: a returned profile this near to an equilibr
 NASH, CORRELATED, COARSE = CONCEPTS = ("nash", "correlated", "coarse_correlated")
 ANSWERS = ("one", "some", "all")
 DOMAINS = ("general", "zero_sum", "non_degenerate")
+CLEAR = 100_000  # times the bound: a tenth, for payoffs in [-8, 8]
 REDRAWS = 30  # until a drawn game is not degenerate
 ROLES = ("equilibrium_solver",)
 BOOK = "Albrecht et al. 2024, chapter 4"
@@ -66,6 +68,7 @@ class Solver:
         epsilon: the declared regret, None where none is declared.
         best_welfare: whether it promises the equilibrium with the highest sum of rewards.
         takes_degenerate: whether it takes degenerate games; where not, it takes two agents alone.
+        slack: how many times the promised regret a counterexample must exceed.
     """
 
     target: Procedure
@@ -76,6 +79,7 @@ class Solver:
     epsilon: float | None
     best_welfare: bool
     takes_degenerate: bool = True
+    slack: int = 1
 
     def bound(self, payoffs: Array) -> Fraction:
         """The regret that it promises: as declared for payoffs in [-8, 8]; else 1e-6 there, in proportion beyond."""
@@ -89,7 +93,7 @@ class Solver:
         Raises:
             TargetError: an answer of another shape or kind.
         """
-        result = self.target(payoffs)
+        result = asked(self.target, payoffs)
         if self.answers == "one":
             return [] if result is None else [_profile(result, payoffs.shape[1:], "the profile")]
         listed = _listed(result, f'the answer (the target declares answers = "{self.answers}": a list of profiles)')
@@ -97,7 +101,7 @@ class Solver:
 
     def joint(self, payoffs: Array) -> Array:
         """Return the joint distribution [A_1, .., A_n] that it answers."""
-        return array_of(self.target(payoffs), payoffs.shape[1:], "the joint distribution")
+        return array_of(asked(self.target, payoffs), payoffs.shape[1:], "the joint distribution")
 
     def takes(self, case: Case) -> bool:
         """Whether the game is of its domain; drawn and simplified games are zero-sum where they have to be."""
@@ -257,7 +261,7 @@ def _regretted(made: Solver, case: Case) -> Counterexample | None:
             regrets = regret(game, profile)
         except InputError:  # no distributions: another claim's to say
             continue
-        if max(regrets) > bound:
+        if max(regrets) > made.slack * bound:
             computed = f"the solver returned {profile_text(profile)}: {_best_deviation(game, profile, regrets)}"
             return counterexample(case, computed, f"no agent gains more than {float(bound):.6g} by deviating")
     return None
@@ -374,7 +378,7 @@ def _gap(made: Solver, case: Case) -> Counterexample | None:
         return None
     coarse = made.concept == COARSE
     gap, bound = (cce_gap if coarse else ce_gap)(game, joint), made.bound(payoffs)
-    if gap <= bound:
+    if gap <= made.slack * bound:
         return None
     computed = f"the solver returned {compact(joint.tolist())}: {_best_rule(payoffs, joint, coarse)}"
     rule = "playing one fixed action" if coarse else "replacing actions that it is told to play"
@@ -439,7 +443,7 @@ def _poorer(made: Solver, case: Case) -> Counterexample | None:
     if best.gap > 0 or _broken(game, joint):
         return None
     welfare = sum(joint_rewards(game, joint), Fraction())
-    if welfare >= best.value - made.bound(payoffs):
+    if welfare >= best.value - made.slack * made.bound(payoffs):
         return None
     computed = f"the solver returned {compact(joint.tolist())}, with welfare {number_text(welfare)}"
     required = f"welfare {number_text(best.value)}, as of {compact(best.joint.astype(np.float64).tolist())}"
@@ -475,9 +479,24 @@ def _judged(trial: Trial, concepts: Sequence[str], test: Test, key: str) -> Find
     return search(
         trial,
         made.drawn_game,
-        lambda case: test(made, case),
+        _staying_clear(made, test),
         method="exact in rationals, fixed and drawn games",
         smaller=made.smaller_games,
         always=made.hard_games(),
         key=key,
     )
+
+
+def _staying_clear(made: Solver, test: Test) -> Callable[[Case], Counterexample | None]:
+    """A counterexample far beyond the bound is not made smaller into one that is near it."""
+    strict = replace(made, slack=CLEAR)
+    current = made
+
+    def tested(case: Case) -> Counterexample | None:
+        nonlocal current
+        found = test(current, case)
+        if found is not None and current is made and test(strict, case) is not None:
+            current = strict
+        return found
+
+    return tested

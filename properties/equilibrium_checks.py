@@ -15,6 +15,7 @@ from marlspec.properties.cases import Case, counterexample, search, simpler_numb
 from marlspec.properties.claims import Counterexample, Finding, claim
 from marlspec.properties.matrix_cases import (
     KINDS,
+    asked,
     case_of,
     chosen,
     drawn_game,
@@ -48,7 +49,7 @@ METHOD = "fixed cases and drawn ones, decided in rationals"
 
 def _checked(target: Procedure, case: Case) -> bool:
     profile = [np.array(mix, dtype=np.float64) for mix in case["profile"]]
-    return truth_of(target(payoffs_of(case), profile, float(case["epsilon"])), "the answer")
+    return truth_of(asked(target, payoffs_of(case), profile, float(case["epsilon"])), "the answer")
 
 
 def _regrets(case: Case) -> Array:
@@ -319,7 +320,7 @@ def _class(among: str) -> str:
 
 def _is_accepted(target: Procedure, case: Case) -> bool:
     action = np.array(case["action"], dtype=np.int64)
-    return truth_of(target(payoffs_of(case), action), "the answer")
+    return truth_of(asked(target, payoffs_of(case), action), "the answer")
 
 
 def _among(target: Procedure) -> str:

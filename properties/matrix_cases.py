@@ -15,6 +15,7 @@ from marlspec.games.matrix import NormalFormGame
 from marlspec.properties.cases import simpler_numbers, without
 from marlspec.properties.procedure import Procedure
 from marlspec.properties.trial import TargetError
+from marlspec.properties.verdicts import compact
 
 Array = NDArray[Any]
 Case = Mapping[str, Any]
@@ -119,6 +120,18 @@ def chosen(target: Procedure, name: str, default: str, known: Sequence[str]) -> 
     if value not in known:
         raise TargetError(f"the target declares {name} = {value!r}; the judge knows {', '.join(map(repr, known))}")
     return str(value)
+
+
+def asked(target: Procedure, payoffs: Array, *more: Any) -> Any:
+    """Call a target; what goes wrong is reported with the game.
+
+    Raises:
+        TargetError: it raised, or wrote into its arguments.
+    """
+    try:
+        return target(payoffs, *more)
+    except TargetError as error:
+        raise TargetError(f"{error}, with payoffs = {compact(payoffs.tolist())}", error.details) from error
 
 
 def profile_text(profile: Sequence[Any]) -> str:
