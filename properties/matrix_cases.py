@@ -151,7 +151,7 @@ def number_text(value: Any) -> str:
 
 
 def hard_games(agents: Sequence[int], *, zero_sum: bool = False, large: bool = True) -> list[Case]:
-    """Return the fixed games for any of the given numbers of agents, the hard ones that random draws seldom hit.
+    """Return the fixed games for any of the given numbers of agents, those that random draws seldom hit, small first.
 
     Args:
         agents: numbers of agents.
@@ -164,7 +164,7 @@ def hard_games(agents: Sequence[int], *, zero_sum: bool = False, large: bool = T
         games += [named_game("climbing") * 2.0**20, named_game("rock-paper-scissors") * 2.0**20]
         games += [named_game("chicken") + 2.0**20, named_game("climbing") - 2.0**12]
     fitting = [game for game in games if len(game) in agents and (not zero_sum or not game.sum(axis=0).any())]
-    return [case_of(game if large else _within_range(game)) for game in fitting]
+    return [case_of(game if large else _within_range(game)) for game in sorted(fitting, key=np.size)]
 
 
 def named_game(name: str) -> Array:
