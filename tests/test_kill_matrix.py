@@ -18,10 +18,6 @@ GOOD = (*variants.GOOD, *joint_values.GOOD)
 FAULT_NEEDS_AGENTS = {"four_agents_at_most": 5}
 
 
-# Monotone, but not by signs and directions alone: sign(q) log(1 + |q|) is a product of factors that each rise and fall.
-BEYOND_THE_PROOF = {"compressed_utilities"}
-
-
 def names(target):
     return target.name
 
@@ -68,6 +64,6 @@ def test_mutant_is_refuted_with_a_small_witness(target):
 def test_correct_variant_is_not_refuted(target):
     report = check(target.factory, target.role, examples=60)
     assert report.exit_code == 0, [verdict for verdict in report.verdicts if not verdict.ok]
-    if target.role != "joint_value" and target.name not in BEYOND_THE_PROOF:
+    if target.role != "joint_value":
         assert report.verdict("mixer.monotone").outcome == "proved"
         assert report.verdict("mixer.monotone").scope == "architecture: every parameter"

@@ -123,6 +123,9 @@ def _apply(node: Node, facts: dict[str, Any]) -> Any:
     known = _cancelled(node)
     if known is not None:
         return facts[known.name]
+    odd = _odd(node, facts)
+    if odd is not None:
+        return odd
     rule = RULES.get(str(node.target))
     if rule is _mul and node.args[0] is node.args[1]:
         rule, args = _square, args[:1]
@@ -153,6 +156,35 @@ def _cancelled(node: Node) -> Node | None:
     minuend, subtrahend = difference.args
     same = isinstance(minuend, Node) and _original(subtrahend) is _original(first)
     return minuend if same and _shape(minuend) == _shape(node) else None
+
+
+ORDER_ABOVE_ZERO = {"aten.log1p.default", "aten.sqrt.default", "aten.tanh.default", "aten.expm1.default"}
+
+
+def _odd(node: Node, facts: Mapping[str, Any]) -> Fact | None:
+    """What is known of sign(x) h(|x|) with h >= 0 non-decreasing above zero: it moves as x does.
+
+    Below zero |x| falls as x rises, and -h(|x|) rises; above zero h(|x|) rises; and -h <= 0 <= h in between.
+    """
+    if str(node.target) != "aten.mul.Tensor" or node.kwargs or not all(isinstance(part, Node) for part in node.args):
+        return None
+    for sign, size in (node.args, reversed(node.args)):
+        x = _source(sign, "aten.sign.default", set())
+        if x is None or x is not _source(size, "aten.abs.default", ORDER_ABOVE_ZERO):
+            continue
+        if not _shape(node) == _shape(sign) == _shape(size) or Signs.NEGATIVE in facts[size.name].signs:
+            continue
+        inner, height = facts[x.name], facts[size.name].bounds[1]
+        return _bounded(Fact(inner.change, inner.signs | Signs.ZERO), -height, height)
+    return None
+
+
+def _source(node: Any, operator: str, passed: set[str]) -> Any:
+    """The node x of operator(x), seen through one-place operators that may be passed; None where there is none."""
+    node = _original(node)
+    while str(node.target) in passed and len(node.args) == 1 and isinstance(node.args[0], Node):
+        node = _original(node.args[0])
+    return _original(node.args[0]) if str(node.target) == operator else None
 
 
 def _original(node: Any) -> Any:
@@ -426,6 +458,11 @@ def _log(value: Any) -> Fact:
     return Fact(_sqrt(value).change, Signs.ANY)
 
 
+def _log1p(value: Any) -> Fact:
+    """log(1 + x), covered for x >= 0: rising, and of the sign of x."""
+    return Fact(_sqrt(value).change, _fact(value).signs)
+
+
 def _positive(value: Any) -> Fact:
     """exp: rising and positive."""
     return Fact(_fact(value).change, Signs.POSITIVE, low=0.0)
@@ -642,7 +679,7 @@ RULES: dict[str, Rule] = {
     "aten.pow.Tensor_Scalar": _pow,
     "aten.sqrt.default": _sqrt,
     "aten.log.default": _log,
-    "aten.log1p.default": _log,
+    "aten.log1p.default": _log1p,
     "aten.outer.default": _product,
     "aten.prelu.default": _prelu,
     "aten.new_zeros.default": lambda *_, **__: Fact(Change.NONE, Signs.ZERO),

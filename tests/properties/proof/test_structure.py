@@ -46,6 +46,10 @@ class Both(torch.nn.Module):
         return -q.sum(-1) if self.training else q.sum(-1)
 
 
+def signed_logarithm(x):
+    return x.sign() * x.abs().log1p()
+
+
 MONOTONE = {
     "sum": lambda q, z: q.sum(-1),
     "absolute weights": lambda q, z: (q * z[:, :N].abs()).sum(-1) - z.sum(-1),
@@ -66,6 +70,9 @@ MONOTONE = {
     "hidden ELU": lambda q, z: F.elu(q @ z[:, :, None][:, :N].abs()[0] + z[:, :1]).sum(-1),
     "dropout in eval": lambda q, z: F.dropout(q, training=False).sum(-1),
     "no utilities at all": lambda q, z: z.sum(-1),
+    "signed logarithm": lambda q, z: signed_logarithm(q).sum(-1),
+    "signed root": lambda q, z: (q.abs().sqrt().tanh() * q.sign()).sum(-1),
+    "falls and falls again": lambda q, z: -signed_logarithm(-q).sum(-1),
 }
 
 TRAPS = {
@@ -109,6 +116,13 @@ TRAPS = {
     "not straight through": lambda q, z: (q + (q.round() - 2 * q).detach()).sum(-1),
     "almost straight through": lambda q, z: (q[:, :1] + (q.round() - q).detach()).sum(-1),
     "filled with minus one": lambda q, z: (torch.full_like(q, -1.0) * q).sum(-1),
+    "sign of another agent": lambda q, z: (q.flip(-1).sign() * q.abs().log1p()).sum(-1),
+    "sign of the negative": lambda q, z: ((-q).sign() * q.abs().log1p()).sum(-1),
+    "signed and fading": lambda q, z: (q.sign() * q.abs().neg().exp()).sum(-1),
+    "signed and lifted below zero": lambda q, z: (q.sign() * (q.abs().log1p() - 1)).sum(-1),
+    "signed fraction": lambda q, z: (q.sign() * q.abs().frac()).sum(-1),
+    "signs across agents": lambda q, z: (q.sign()[:, :, None] * q.abs().log1p()[:, None, :]).sum((1, 2)),
+    "sign of a rounded value": lambda q, z: ((q - 8).sign() * q.abs().log1p()).sum(-1),
 }
 
 
