@@ -277,7 +277,8 @@ class Foraging:
         loading = beside.any(-1) & (actions == LOAD)[..., None]
         force = torch.where(loading, state.levels[..., None], 0)
         strength = force.sum(1)
-        collected = (state.item_levels > 0) & (strength >= state.item_levels)
+        # What is gone already counts as well; its level is 0.
+        collected = strength >= state.item_levels
         rewards = self._rewards(state, force, strength, collected)
         after = state._replace(
             players=self._moved(state.players, actions),

@@ -459,6 +459,7 @@ def test_names_of_the_literature(name, settings):
     assert foraging_settings(name) == foraging_settings(f"Foraging-{name}-v3") == settings
     assert settings.name == name
     assert Foraging(name).settings == Foraging(settings).settings == settings
+    assert len({settings, foraging_settings(name)}) == 1
 
 
 @pytest.mark.parametrize(
@@ -531,6 +532,11 @@ def test_the_number_of_starts_is_positive(pool):
         Foraging("5x5-2p-2f", pool=pool)
 
 
+def test_one_copy_is_enough():
+    game = Foraging("5x5-2p-2f", pool=1)
+    assert game.observe(game.reset(1)).shape == (1, 2, 12)
+
+
 def test_a_dtype_without_fractions_is_refused():
     with pytest.raises(InputError, match="int64"):
         Foraging("5x5-2p-2f", dtype=torch.int64)
@@ -540,9 +546,9 @@ def test_a_dtype_without_fractions_is_refused():
 
 
 def may_lie(cell, player_cells, item_cells):
-    """Whether an item may be put in a cell of a 5x4 grid, from the rule in words."""
+    """Whether an item may be put in a cell of a 6x4 grid, from the rule in words."""
     row, column = cell
-    if not (1 <= row <= 3 and 1 <= column <= 2) or cell in player_cells:
+    if not (1 <= row <= 4 and 1 <= column <= 2) or cell in player_cells:
         return False
     for other_row, other_column in item_cells:
         down, right = abs(row - other_row), abs(column - other_column)
@@ -552,8 +558,8 @@ def may_lie(cell, player_cells, item_cells):
 
 
 def exact_starts(n_items):
-    """Probabilities of (player cell, items) in a 5x4 grid with one player: each item uniform where it may lie."""
-    cells = list(product(range(5), range(4)))
+    """Probabilities of (player cell, items) in a 6x4 grid with one player: each item uniform where it may lie."""
+    cells = list(product(range(6), range(4)))
     starts = {(player, ()): Fraction(1, len(cells)) for player in cells}
     for _ in range(n_items):
         longer = Counter()
@@ -574,7 +580,7 @@ def exact_starts(n_items):
 def test_players_and_items_are_placed_as_stated(n_items):
     torch.manual_seed(0)
     K = 20_000
-    state = Foraging(ForagingSettings(5, 4, 1, n_items)).reset(K)
+    state = Foraging(ForagingSettings(6, 4, 1, n_items)).reset(K)
     drawn = Counter(
         (tuple(player[0]), tuple(tuple(cell) for cell, level in zip(cells, levels, strict=True) if level))
         for player, cells, levels in zip(
@@ -603,9 +609,10 @@ def test_several_players_are_placed_on_different_cells_alike():
     assert stats.chisquare(counts[different]).pvalue > 1e-4
 
 
-def test_a_grid_full_of_players_has_no_food_and_ends_with_the_first_step():
+@pytest.mark.parametrize("common_reward", [True, False])
+def test_a_grid_full_of_players_has_no_food_and_ends_with_the_first_step(common_reward):
     torch.manual_seed(0)
-    game = Foraging(ForagingSettings(3, 3, 8, 2), common_reward=False)
+    game = Foraging(ForagingSettings(3, 3, 8, 2), common_reward=common_reward)
     state = game.reset(2000)
     taken = (state.players == 1).all(-1).any(-1)
     assert torch.equal(state.food == 0, taken)
@@ -684,6 +691,10 @@ def test_a_pool_is_drawn_once_and_chosen_from_uniformly():
     first = game.reset(100)
     torch.manual_seed(0)
     assert all(torch.equal(a, b) for a, b in zip(first, again.reset(100), strict=True))
+    torch.manual_seed(0)
+    without_seed = Foraging("8x8-2p-3f", pool=50).reset(100)
+    torch.manual_seed(0)
+    assert torch.equal(without_seed.players, Foraging("8x8-2p-3f", pool=50, pool_seed=0).reset(100).players)
     torch.manual_seed(0)
     assert not torch.equal(first.players, Foraging("8x8-2p-3f", pool=50, pool_seed=8).reset(100).players)
 
