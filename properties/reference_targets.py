@@ -3,11 +3,20 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
+from marlspec.games import catalogue
+from marlspec.games.batched import BatchedStagedGame
+from marlspec.games.batched_arrays import BatchedStochasticGame
 from marlspec.games.matrix import NormalFormGame
+from marlspec.games.stochastic import StochasticGame
 from marlspec.reference.decomposition import qmix, vdn
+from marlspec.reference.parts.scalarisation import scalarisation
 from marlspec.reference.solution import correlated, minimax, nash, pareto
+from marlspec.reference.solution.decisions import DecisionProcess, choice_values
+from marlspec.reference.solution.expected_return import markov_values
+from marlspec.reference.tabular import cql, iql
 
 Function = Callable[[Tensor, Tensor], Tensor]
 Procedure = Callable[..., Any]
@@ -69,6 +78,68 @@ def correlated_pareto_check() -> Procedure:
     return pareto_check("correlated")
 
 
+def evaluator() -> Procedure:
+    """Return the values of Markov policies, found by a linear solve."""
+
+    def evaluate(transitions: Any, rewards: Any, terminal: Any, policy: Any, gamma: float) -> Any:
+        game = StochasticGame(transitions, rewards, _anywhere(terminal), terminal)
+        return markov_values(game, tuple(policy), gamma)
+
+    return _declared(evaluate, undiscounted=True)
+
+
+def optimal_backup() -> Procedure:
+    """Return the backup of which optimal values are the fixpoint."""
+
+    def backup(transitions: Any, rewards: Any, terminal: Any, gamma: float, q: Any) -> Any:
+        game = StochasticGame(transitions, rewards[None], _anywhere(terminal), terminal)
+        expected = (game.probabilities * game.rewards[0]).sum(axis=-1)
+        process = DecisionProcess(game.successors, game.probabilities, expected, game.terminal)
+        return choice_values(process, np.where(terminal, 0.0, q.max(axis=1)), gamma)
+
+    return backup
+
+
+def iql_update() -> Procedure:
+    """Return line 9 of independent Q-learning."""
+    return lambda *arguments: iql.update(*arguments)
+
+
+def cql_update(scalar: str = "sum") -> Procedure:
+    """Return lines 8 and 9 of central Q-learning, with the sum of the rewards or with one agent's ("agent:0")."""
+
+    def update(q: Any, s: int, a: Any, r: Any, next_s: int, terminated: bool, alpha: float, gamma: float) -> Any:
+        reward = scalarisation(scalar, len(r))(r)
+        return cql.update(q, s, tuple(a), reward, next_s, terminated, alpha, gamma)
+
+    return _declared(update, scalar="sum" if scalar == "sum" else int(scalar.removeprefix("agent:")))
+
+
+def one_agents_cql_update() -> Procedure:
+    """Return lines 8 and 9 of central Q-learning with the reward of the first agent."""
+    return cql_update("agent:0")
+
+
+def two_step_game() -> BatchedStagedGame:
+    """Return the two-step game in parallel copies, which has no chance."""
+    return BatchedStagedGame(catalogue.two_step())
+
+
+def game_of_chance() -> BatchedStochasticGame:
+    """Return a stochastic game of two agents in parallel copies: each joint action may end it or lead elsewhere."""
+    transitions = np.array([[[[0.5, 0.25, 0.25], [0.25, 0.5, 0.25]], [[0.25, 0.5, 0.25], [0.5, 0.25, 0.25]]]] * 3)
+    transitions[2] = [0, 0, 1]
+    rewards = np.arange(24.0).reshape(2, 3, 2, 2)
+    rewards[:, 2] = 0
+    game = StochasticGame(transitions, rewards, [0.5, 0.5, 0], [False, False, True])
+    return BatchedStochasticGame(game, time_limit=20)
+
+
+def _anywhere(terminal: Any) -> Any:
+    """The initial distribution, of which values do not depend: the first state that is not terminal."""
+    return np.eye(len(terminal))[np.argmin(terminal)]
+
+
 def _declared(function: Procedure, **declarations: Any) -> Procedure:
     vars(function).update(declarations)
     return function
@@ -84,4 +155,11 @@ REFERENCE_TARGETS = (
     ("marlspec.properties.reference_targets:nash_check", "nash_check"),
     ("marlspec.properties.reference_targets:pareto_check", "pareto_check"),
     ("marlspec.properties.reference_targets:correlated_pareto_check", "pareto_check"),
+    ("marlspec.properties.reference_targets:evaluator", "evaluator"),
+    ("marlspec.properties.reference_targets:optimal_backup", "optimal_backup"),
+    ("marlspec.properties.reference_targets:iql_update", "tabular_update"),
+    ("marlspec.properties.reference_targets:cql_update", "cql_update"),
+    ("marlspec.properties.reference_targets:one_agents_cql_update", "cql_update"),
+    ("marlspec.properties.reference_targets:two_step_game", "game"),
+    ("marlspec.properties.reference_targets:game_of_chance", "game"),
 )
