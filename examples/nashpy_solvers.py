@@ -71,7 +71,7 @@ def lemke_howson(domain: str = "general", single_actions: bool = True) -> Solver
     def solver(payoffs: Payoffs) -> Any:
         if 1 in payoffs.shape[1:] and not single_actions:
             return [_best_response(payoffs)]
-        with _at_most(seconds=5):
+        with _at_most(seconds=1):
             return list(nashpy.Game(*payoffs).lemke_howson_enumeration())
 
     return _declared(solver, answers="some", domain=domain)
@@ -112,11 +112,23 @@ def fictitious_play(iterations: int = 2000, epsilon: float = 1.0) -> Solver:
     return _declared(solver, domain="zero_sum", epsilon=epsilon)
 
 
-def regret_minimization(iterations: int = 1000, epsilon: float = 1.0) -> Solver:
-    """Return the pair that nashpy's regret minimisation ends with, in zero-sum games; epsilon is our choice."""
+def regret_minimization(iterations: int = 1000, epsilon: float = 1.0, square: bool = False) -> Solver:
+    """Return the pair that nashpy's regret minimisation ends with, in zero-sum games; epsilon is our choice.
+
+    Args:
+        iterations: its own.
+        epsilon: the regret that it is held to.
+        square: hand it square games alone, on others it raises: the last action is handed over several times.
+    """
 
     def solver(payoffs: Payoffs) -> Any:
-        *_, profile = nashpy.Game(*payoffs).regret_minimization(iterations=iterations)
-        return profile
+        larger = max(payoffs.shape[1:])
+        missing = [(0, larger - count) for count in payoffs.shape[1:]] if square else [(0, 0)] * 2
+        game = nashpy.Game(*np.pad(payoffs, [(0, 0), *missing], mode="edge"))
+        *_, profile = game.regret_minimization(iterations=iterations)
+        return [
+            np.append(mix[: count - 1], sum(mix[count - 1 :]))
+            for mix, count in zip(profile, payoffs.shape[1:], strict=True)
+        ]
 
     return _declared(solver, domain="zero_sum", epsilon=epsilon)

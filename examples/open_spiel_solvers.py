@@ -48,13 +48,20 @@ def zero_sum_program(epsilon: float | None = None) -> Solver:
     return _declared(solver, domain="zero_sum", epsilon=epsilon)
 
 
-def double_oracle_solver(tolerance: float = 5e-5) -> Solver:
-    """Return the double oracle for zero-sum games, which stops below its tolerance for the sum of both gains."""
+def double_oracle_solver(tolerance: float = 5e-5, single_actions: bool = True) -> Solver:
+    """Return the double oracle for zero-sum games, which stops below its tolerance for the sum of both gains.
+
+    Args:
+        tolerance: its own.
+        single_actions: whether to hand it games in which an agent has one action alone, on which it raises; otherwise
+            the other agent's best response is answered there.
+    """
 
     def solver(payoffs: Payoffs) -> Any:
-        solution, _, _ = double_oracle.DoubleOracleSolver(pyspiel.create_matrix_game(*payoffs)).solve(
-            tolerance=tolerance, verbose=False
-        )
+        if 1 in payoffs.shape[1:] and not single_actions:
+            return [np.eye(table.shape[i])[table.max(axis=1 - i).argmax()] for i, table in enumerate(payoffs)]
+        game = pyspiel.create_matrix_game(*payoffs)
+        solution, _, _ = double_oracle.DoubleOracleSolver(game).solve(tolerance=tolerance, verbose=False)
         return solution
 
     return _declared(solver, domain="zero_sum", epsilon=2 * tolerance)

@@ -19,11 +19,13 @@ results may be arrays, tensors or lists; `arrays = "torch"` asks for torch tenso
     equilibrium_solver  f(payoffs [n, A_1, .., A_n]) -> an equilibrium
                         concept = "nash" (default): one mixed strategy [A_i] per agent, or with answers = "some" or
                         "all" a list of such profiles; "correlated", "coarse_correlated": a distribution [A_1, .., A_n]
-                        agents = (2,) (default) or more numbers of agents; domain = "general" (default) or "zero_sum";
+                        agents = (2,) (default) or more numbers of agents; domain = "general" (default), "zero_sum" or
+                        "non_degenerate"; objective = "welfare" where it promises the best correlated equilibrium;
                         epsilon: the regret that it promises not to exceed, for payoffs in [-8, 8]
     nash_check          f(payoffs [n, A_1, .., A_n], profile, epsilon) -> whether no agent gains more than epsilon
     pareto_check        f(payoffs [n, A_1, .., A_n], joint action [n]) -> whether it is Pareto-optimal
                         among = "deterministic" (default) or "correlated" joint policies
+                        both checks: agents = (2, 3) (default) or other numbers of agents
     evaluator           f(transitions [S, A_1, .., A_n, S], rewards [n, S, A_1, .., A_n, S], terminal [S], policy,
                         gamma) -> values [n, S]; the policy holds a table [S, A_i] per agent
     optimal_backup      f(transitions [S, A, S], rewards [S, A, S], terminal [S], gamma, Q [S, A]) -> TQ [S, A]
