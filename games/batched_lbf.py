@@ -2,7 +2,7 @@
 
 Players and items of food stand on a grid, each with a level. All players act at once: none, north, south, west, east or
 load. An item is collected when the levels of the players that load beside it sum to its level or more; in a cooperative
-game no player alone is ever enough. The game comes from Albrecht and Ramamoorthy, A Game-Theoretic Model and
+game it takes several of them. The game comes from Albrecht and Ramamoorthy, A Game-Theoretic Model and
 Best-Response Learning Method for Ad Hoc Coordination in Multiagent Systems, AAMAS 2013; the tasks and their names from
 Papoudakis et al., Benchmarking Multi-Agent Deep Reinforcement Learning Algorithms in Cooperative Tasks, NeurIPS 2021,
 arXiv 2006.07869, whose results these games are there to compare with.
