@@ -168,7 +168,8 @@ def _odd(node: Node, facts: Mapping[str, Any]) -> Fact | None:
     """
     if str(node.target) != "aten.mul.Tensor" or node.kwargs or not all(isinstance(part, Node) for part in node.args):
         return None
-    for sign, size in (node.args, reversed(node.args)):
+    first, second = (part for part in node.args if isinstance(part, Node))
+    for sign, size in ((first, second), (second, first)):
         x = _source(sign, "aten.sign.default", set())
         if x is None or x is not _source(size, "aten.abs.default", ORDER_ABOVE_ZERO):
             continue
