@@ -293,6 +293,9 @@ def test_close_to_the_north_west_players_are_seen_from_farther_than_items():
     corner = [0, 0, 1]
     state = start([[0, 0], [4, 4], [5, 4]], [[3, 3]])
     assert game.observe(state)[0, 0].tolist() == [-1, -1, 0, *corner, 4, 4, 1, -1, -1, 0]
+    shorter = Foraging(ForagingSettings(9, 9, 3, 1, sight=1))
+    state = start([[0, 0], [2, 2], [3, 2]], [[2, 1]])
+    assert shorter.observe(state)[0, 0].tolist() == [-1, -1, 0, *corner, 2, 2, 1, -1, -1, 0]
     # Not so in the south east.
     state = start([[8, 8], [6, 6], [5, 6]], [[7, 7]])
     assert game.observe(state)[0, 0].tolist() == [1, 1, 1, 2, 2, 1, 0, 0, 1, -1, -1, 0]
