@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from marlspec.properties.cases import Case, counterexample, shrunk
 from marlspec.properties.claims import Counterexample, Finding, claim
 from marlspec.properties.play import (
+    LENGTHS,
     Batch,
     Record,
     Stream,
@@ -39,9 +40,10 @@ Judge = Callable[[Any, Case], Counterexample | None]
 Recheck = Callable[[Trial, Size, Case], Counterexample | None]
 
 DEFINITION = "Albrecht et al. 2024, chapter 3 (stochastic games, POSGs)"
-PETTINGZOO = "PettingZoo's ParallelEnv (Terry et al. 2021) and the protocol BatchedGame of marlspec.games.batched"
-SHORT, LONG, LONGEST = 8, 40, 120  # steps of an episode
+PETTINGZOO = "PettingZoo's ParallelEnv (arXiv 2009.14471) and the protocol BatchedGame of marlspec.games.batched"
+SHORT, LONG, LONGEST = 8, 37, 113  # steps of an episode; primes, as a clock that reset() forgets may run in tens
 MOST_CHOICES = 1000
+MOST_TRIES = 150  # while a counterexample is made smaller
 MOST_JOINT_ACTIONS = 16
 ROUNDING = 1e-4  # one copy against many in single precision, after some steps
 
@@ -66,9 +68,18 @@ def _draw(generator: np.random.Generator, game: Any, batched: bool, steps: int) 
     return {**case, "choices": choices.tolist()}
 
 
-def _smaller(case: Case) -> Iterator[Case]:
-    """Shorter episodes, fewer copies, first or last actions, and seed 0."""
-    return (candidate for candidate in _candidates(case) if candidate != case)
+def _smaller() -> Callable[[Case], Iterator[Case]]:
+    """Shorter episodes, fewer copies, first or last actions, and seed 0: MOST_TRIES altogether, as steps take time."""
+    tries = 0
+
+    def smaller(case: Case) -> Iterator[Case]:
+        nonlocal tries
+        for candidate in _candidates(case):
+            if candidate != case and tries < MOST_TRIES:
+                tries += 1
+                yield candidate
+
+    return smaller
 
 
 def _candidates(case: Case) -> Iterator[Case]:
@@ -121,7 +132,8 @@ def _search(
 
     Args:
         test: on a game that has been played before.
-        afresh: on a game that is made for this test; what fails there, too, is made smaller there.
+        afresh: on a game that is made for this test. What fails there, too, is made smaller there; what does not, as it
+            needs the episodes before, is reported if nothing else is found.
         trial: the seed.
         key: keeps the draws of one claim apart from those of another with the same seed.
         method: as in a verdict.
@@ -130,15 +142,18 @@ def _search(
     """
     generator = np.random.default_rng([trial.seed, *key.encode()])
     inputs = 0
+    unconfirmed: Counterexample | None = None
     for k in range(episodes):
         case = draw(generator, k)
-        inputs += (1 + len(case["choices"])) * case.get("copies", 1)
+        LENGTHS.clear()
         found = test(case)
-        if found is not None:
-            again = afresh(case)
-            smallest = found if again is None else shrunk(case, again, afresh, _smaller)
+        inputs += LENGTHS[0] if LENGTHS else (1 + len(case["choices"])) * case.get("copies", 1)
+        again = None if found is None else afresh(case)
+        if again is not None:
+            smallest = shrunk(case, again, afresh, _smaller())
             return Finding(counterexample=smallest, method=method, scope="this game", examples=inputs)
-    return Finding(method=method, scope="this game", examples=inputs)
+        unconfirmed = unconfirmed or found
+    return Finding(counterexample=unconfirmed, method=method, scope="this game", examples=inputs)
 
 
 def _episodes(trial: Trial, game: Any, test: Test, recheck: Recheck, key: str, method: str) -> Finding:
@@ -553,7 +568,7 @@ def _judged_end(game: Any, case: Case, ended: list[bool]) -> Counterexample | No
     "truncated leave for good, and no others do.",
     roles=("game",),
     cite=f"{DEFINITION}: terminal states are absorbing; {PETTINGZOO}",
-    method="drawn episodes of up to 120 steps",
+    method="drawn episodes of up to 113 steps",
     recheck=lambda trial, size, case: _judged_end(made_by(trial), case, []),
 )
 def game_terminal(trial: Trial) -> Finding:

@@ -182,8 +182,12 @@ def kept(state: Any) -> Any:
 def state_record(state: Any) -> Record:
     """Return the leaves of a state as arrays, by name."""
     leaves, _ = tree_flatten_with_path(state)
-    return {"state" + "".join(map(str, path)): np.array(leaf.detach().cpu() if isinstance(leaf, torch.Tensor) else leaf)
+    return {"state" + "".join(map(str, path)): _leaf(leaf)
             for path, leaf in leaves}  # fmt: skip
+
+
+def _leaf(leaf: Any) -> Array:
+    return leaf.detach().cpu().numpy().copy() if isinstance(leaf, torch.Tensor) else np.array(leaf)
 
 
 def batched_run(batch: Batch, case: Case) -> Iterator[Record]:
@@ -241,6 +245,9 @@ def _plain(value: Any) -> Any:
     return value
 
 
+LENGTHS: list[int] = []  # of the runs so far, with their resets: an episode may end before its choices do
+
+
 def parallel_run(env: Any, case: Case) -> Iterator[Turn]:
     """Play choices [T][n] from the case's seed, until nobody is left: yields what reset said, then each step.
 
@@ -253,11 +260,14 @@ def parallel_run(env: Any, case: Case) -> Iterator[Turn]:
         raise TargetError("reset() must return (observations, infos), each a dictionary by agent")
     live = tuple(env.agents)
     turn = Turn(live, live, copy.deepcopy(answer[0]), answer[1])
+    run = len(LENGTHS)
+    LENGTHS.append(1)
     yield turn
     for choices in case["choices"]:
         if not turn.after:
             return
         turn = parallel_step(env, turn, actions_of(env, turn, choices))
+        LENGTHS[run] += 1
         yield turn
 
 

@@ -1,6 +1,7 @@
 """The claim behind the claims of a function: the same case gives the same answer, whatever was asked in between."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,21 +47,24 @@ def _asked(function: Procedure, call: Call, case: Case, tolerance: float) -> Cou
 def repeatable(trial: Trial, draw: Draw, call: Call, smaller: Smaller, *, key: str, tolerance: float = 0.0) -> Finding:
     """Search for a pair of cases at which the target changes its answer; arguments as for changing and search.
 
-    What is found on a target that was asked before is confirmed on one made afresh, wherever that fails, too.
+    What is found on a target that was asked before is confirmed on one made afresh. What fails on the former alone is
+    reported if nothing else is found.
     """
     targets = [procedure(trial) for _ in range(TARGETS)]
     asked = 0
     confirmed = False
+    unconfirmed: Counterexample | None = None
 
     def test(case: Case) -> Counterexample | None:
-        nonlocal asked, confirmed
+        nonlocal asked, confirmed, unconfirmed
         asked += 1
         found = None if confirmed else _asked(targets[asked % TARGETS], call, case, tolerance)
         if found is None and not confirmed:
             return None
         afresh = changing(trial, call, case, tolerance)
         confirmed = confirmed or afresh is not None
-        return afresh or found
+        unconfirmed = unconfirmed or found
+        return afresh
 
     def pair(generator: np.random.Generator, k: int) -> Case:
         return {"first": draw(generator, k), "second": draw(generator, k)}
@@ -73,4 +77,5 @@ def repeatable(trial: Trial, draw: Draw, call: Call, smaller: Smaller, *, key: s
         else:
             yield from ({"first": candidate, "second": candidate} for candidate in smaller(case["first"]))
 
-    return search(trial, pair, test, method=METHOD, smaller=simpler, key=key)
+    finding = search(trial, pair, test, method=METHOD, smaller=simpler, key=key)
+    return finding if confirmed else replace(finding, counterexample=unconfirmed)
