@@ -4,6 +4,7 @@ A claim is a function from a `Trial` (the target, the budget, what is known alre
 once, by `@claim(...)`, and every door of the judge draws from here. Ids are never reused.
 """
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -145,7 +146,9 @@ def claim_named(identifier: str) -> Claim:
     """
     _load()
     if identifier not in CLAIMS:
-        raise InputError(f"no claim has the id {identifier!r}; the ids are {', '.join(CLAIMS)}")
+        near = difflib.get_close_matches(identifier, CLAIMS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise InputError(f"no claim has the id {identifier!r}{hint} The ids are {', '.join(sorted(CLAIMS))}")
     return CLAIMS[identifier]
 
 

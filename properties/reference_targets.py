@@ -110,7 +110,7 @@ def cql_update(scalar: str = "sum") -> Procedure:
 
     def update(q: Any, s: int, a: Any, r: Any, next_s: int, terminated: bool, alpha: float, gamma: float) -> Any:
         reward = scalarisation(scalar, len(r))(r)
-        return cql.update(q, s, tuple(a), reward, next_s, terminated, alpha, gamma)
+        return cql.update(q, s, tuple(map(int, a)), reward, next_s, terminated, alpha, gamma)
 
     return _declared(update, scalar="sum" if scalar == "sum" else int(scalar.removeprefix("agent:")))
 

@@ -59,7 +59,7 @@ def test_correct_games_are_not_refuted(target):
     if target.name not in ("slippery_walk", "masked_tag"):  # fewer cases than a verdict needs
         assert not check(target.factory, target.role, seed=1, examples=16).witnesses
         return
-    report = check(target.factory, target.role, examples=60)
+    report = check(target.factory, target.role, examples=120)
     assert {verdict.outcome for verdict in report.verdicts} <= {"holds", "not_applicable"}, report.verdicts
     expected = "not_applicable" if issubclass(target.factory, Tag) else "holds"
     assert report.verdict("game.copies").outcome == expected
