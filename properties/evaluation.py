@@ -133,7 +133,7 @@ def _evaluated(evaluate: Procedure, case: Case) -> tuple[Array, float]:
         [np.array(own) for own in case["policy"]],
         case["gamma"],
     )
-    values = array_of(raw, (len(rewards), len(case["terminal"])), "the values")
+    values = array_of(raw, (len(rewards), len(case["terminal"])), "the table of values")
     return values, _allowed(evaluate, raw, float(np.abs(rewards).max()), case["gamma"])
 
 

@@ -171,7 +171,10 @@ def test_a_file_that_changed_is_imported_again(tmp_path):
         ({"seed": -1}, "seed must be an integer from 0 to 4294967295, not -1"),
         ({"seed": 2**32}, "seed must be an integer from 0 to 4294967295, not 4294967296"),
         ({"claims": []}, "name at least one claim"),
-        ({"claims": ["mixer.monoton"]}, "no claim has the id 'mixer.monoton'; did you mean 'mixer.monotone'? The ids are bellman.contract, "),
+        (
+            {"claims": ["mixer.monoton"]},
+            "no claim has the id 'mixer.monoton'; did you mean 'mixer.monotone'? The ids are bel",
+        ),
         ({"claims": ["vdn.additive"]}, "the role 'mixer' does not make the claim 'vdn.additive'"),
     ],
 )

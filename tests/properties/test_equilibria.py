@@ -1,7 +1,6 @@
 """Solvers and checks at the boundary: shapes, exceptions, declarations, what applies, what a witness says."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -311,15 +310,3 @@ def test_the_profiles_handed_to_a_check_are_exact_in_float64():
 
     report = check(factory_of(nash, agents=(2,)), "nash_check", examples=ENOUGH)
     assert report.exit_code == 0, report.verdicts[0].details
-
-
-# --- the documentation ------------------------------------------------------------------------------------------------
-
-
-def test_the_adapter_of_the_documentation_works(tmp_path):
-    pytest.importorskip("nashpy")
-    page = (Path(__file__).parents[2] / "docs" / "judging.md").read_text(encoding="utf-8")
-    section = page.split("## Equilibrium solvers and checks")[1]
-    (tmp_path / "my_solver.py").write_text(section.split("```python")[1].split("```")[0], encoding="utf-8")
-    report = check(f"{tmp_path}/my_solver.py:support_enumeration", SOLVER, claims=["nash.regret"], examples=70)
-    assert report.exit_code == 0
