@@ -7,14 +7,14 @@ its end is asked where it terminated; a ParallelEnv's agents leave either way.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice, zip_longest
+from itertools import count, islice, zip_longest
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from marlspec.properties.cases import Case, counterexample, shrunk
-from marlspec.properties.claims import Counterexample, Finding, claim
+from marlspec.properties.claims import LEAST_EXAMPLES, Counterexample, Finding, claim
 from marlspec.properties.play import (
     LENGTHS,
     Batch,
@@ -138,12 +138,14 @@ def _search(
         key: keeps the draws of one claim apart from those of another with the same seed.
         method: as in a verdict.
         draw: makes the k-th case.
-        episodes: how many there are.
+        episodes: how many there are, or more where episodes are so short that a verdict would lack inputs.
     """
     generator = np.random.default_rng([trial.seed, *key.encode()])
     inputs = 0
     unconfirmed: Counterexample | None = None
-    for k in range(episodes):
+    for k in count():
+        if k >= episodes and not inputs < LEAST_EXAMPLES <= trial.examples:
+            break
         case = draw(generator, k)
         LENGTHS.clear()
         found = test(case)
@@ -468,9 +470,9 @@ def _refused(batch: Batch, state: Any, legal: Array, over: Array) -> str | None:
 def _joint_choice(legal: Array, j: int) -> list[int]:
     """The j-th joint action of a copy, as choices among the legal actions [n, A]."""
     choice = []
-    for count in legal.sum(axis=-1):
-        choice.append(int(j % max(count, 1)))
-        j //= max(int(count), 1)
+    for number in legal.sum(axis=-1):
+        choice.append(int(j % max(number, 1)))
+        j //= max(int(number), 1)
     return choice
 
 

@@ -5,9 +5,17 @@
 Nothing heavy is imported until a test asks for a claim.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+REPORTS = pytest.StashKey[dict[tuple[str, str], Any]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make room for the reports."""
+    config.stash[REPORTS] = {}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,18 +51,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     except InputError as error:
         raise pytest.UsageError(str(error)) from error
     parameters = [pytest.param((target, role), claim_id, id=f"{target}-{claim_id}") for target, role, claim_id in cases]
-    metafunc.parametrize(("spec_report", "claim_id"), parameters, indirect=["spec_report"], scope="session")
+    metafunc.parametrize(("spec_report", "claim_id"), parameters, indirect=["spec_report"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def spec_report(request: pytest.FixtureRequest) -> Any:
-    """Judge one target once; its claims' tests share the report."""
+    """Judge one target once; its claims' tests share the report, in whatever order they come."""
+    reports = request.config.stash[REPORTS]
+    if request.param not in reports:
+        reports[request.param] = _report(*request.param, request.config.getoption)
+    return reports[request.param]
+
+
+def _report(target: str, role: str, option: Callable[[str], Any]) -> Any:
     from marlspec.errors import InputError
     from marlspec.properties.commands import expectations_of, settings_of, sizes_of
     from marlspec.properties.judge import check
 
-    target, role = request.param
-    option = request.config.getoption
     try:
         return check(
             target,

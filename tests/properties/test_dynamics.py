@@ -59,7 +59,7 @@ def reasons(factory, **options):
 
 
 def test_a_game_of_one_step_holds():
-    report = check(OneRound, "game", examples=4 * ENOUGH)
+    report = check(OneRound, "game", examples=ENOUGH)
     assert report.exit_code == 0, [verdict.reason for verdict in report.verdicts]
 
 
