@@ -58,9 +58,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def spec_report(request: pytest.FixtureRequest) -> Any:
     """Judge one target once; its claims' tests share the report, in whatever order they come."""
     reports = request.config.stash[REPORTS]
-    if request.param not in reports:
-        reports[request.param] = _report(*request.param, request.config.getoption)
-    return reports[request.param]
+    target, role = request.param
+    if (target, role) not in reports:
+        reports[target, role] = _report(target, role, request.config.getoption)
+    return reports[target, role]
 
 
 def _report(target: str, role: str, option: Callable[[str], Any]) -> Any:
