@@ -75,15 +75,14 @@ def test_the_broken_targets_cover_the_registry():
 
 @pytest.mark.parametrize("role", WITHOUT_SIZES)
 def test_a_witness_of_a_role_without_sizes_is_written_read_and_run_again(tmp_path, role):
-    target = next(target for target in BROKEN if target.role == role)
+    """Any broken target but own_generator, which draws other numbers at every run."""
+    target = next(target for target in BROKEN if target.role == role and target.name != "own_generator")
     report = check(target.factory, role, fail_fast=True)
     (found,) = report.witnesses
     witness = round_trip(found, tmp_path / "witness.json")
     again = replay(witness, target.factory)
     assert again is not None
-    assert again.required == witness.required
-    if role != "game":  # that one draws other numbers at every run
-        assert again.computed == witness.computed
+    assert (again.computed, again.required) == (witness.computed, witness.required)
 
 
 # --- replay -----------------------------------------------------------------------------------------------------------
