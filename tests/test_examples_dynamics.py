@@ -1,6 +1,7 @@
 """The examples of update rules and games: what their authors would want to know is found, and nothing else is."""
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,17 @@ def test_particle_environments_keep_the_promises_of_a_game(name):
     pytest.importorskip("mpe2")
     report = check(f"{EXAMPLES}/pettingzoo_games.py:{name}", "game", examples=120)
     assert report.exit_code == 0, report.verdicts
+
+
+def test_the_spawn_timer_of_knights_archers_zombies_survives_a_reset():
+    pytest.importorskip("pygame")
+    pytest.importorskip("pettingzoo")
+    if version("pettingzoo") != "1.27.0":
+        pytest.skip("the finding is about pettingzoo 1.27.0; a later one may have mended it")
+    target = f"{EXAMPLES}/pettingzoo_games.py:knights_archers_zombies"
+    report = check(target, "game", claims=["game.seed"], examples=60)
+    (witness,) = report.witnesses
+    assert "when played once more" in witness.computed
 
 
 def test_settings_reach_the_environment():
