@@ -94,14 +94,23 @@ def main() -> int:
 
 
 def judge(console: Console) -> list[Report]:
-    """Judge every target, printing each report as it comes."""
+    """Judge all targets on two processes, printing each report as it comes."""
     reports = []
-    for target, role in TARGETS:
-        with console.status(f"judging {target}"):
-            report = check(target, role)
-        print_report(report, console)
-        reports.append(report)
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(judged, target, role) for target, role in TARGETS]
+        for k, ((target, _), future) in enumerate(zip(TARGETS, futures, strict=True), start=1):
+            with console.status(f"judging {target} ({k} of {len(TARGETS)})"):
+                reports.append(future.result())
+            print_report(reports[-1], console)
     return reports
+
+
+def judged(target: str, role: str) -> Report:
+    """Judge one target in a process of its own."""
+    import torch
+
+    torch.set_num_threads(1)
+    return check(target, role)
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
