@@ -18,7 +18,7 @@ def write_page(reports: Sequence[Report], path: str | Path, *, sections: Sequenc
     """Write the page.
 
     Args:
-        reports: one column each.
+        reports: one column each, in a table of those that share claims.
         path: the file to write; its folder is made where it is missing.
         sections: further parts: a title, an introduction, and a table of heads and rows each.
     """
@@ -32,10 +32,32 @@ def render_page(reports: Sequence[Report], *, sections: Sequence[dict[str, Any]]
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    rows = [(entry, [_find(report, entry) for report in reports]) for entry in _claims(reports)]
+    tables = [
+        {
+            "roles": ", ".join(dict.fromkeys(report.role for report in own)),
+            "reports": own,
+            "rows": [(entry, [_find(report, entry) for report in own]) for entry in _claims(own)],
+        }
+        for own in _families(reports)
+    ]
     return environment.from_string(source).render(
-        reports=reports, rows=rows, symbols=SYMBOLS, sections=sections, version=__version__
+        tables=tables, symbols=SYMBOLS, sections=sections, version=__version__
     )
+
+
+def _families(reports: Sequence[Report]) -> list[list[Report]]:
+    """Reports that share claims together, in the order of the first of them."""
+    families: list[list[Report]] = []
+    for report in reports:
+        mine = _ids([report])
+        related = [family for family in families if mine & _ids(family)]
+        families = [family for family in families if family not in related]
+        families.append([*(other for family in related for other in family), report])
+    return sorted(families, key=lambda family: reports.index(family[0]))
+
+
+def _ids(reports: Sequence[Report]) -> set[str]:
+    return {verdict.claim_id for report in reports for verdict in report.verdicts}
 
 
 def _claims(reports: Sequence[Report]) -> list[Claim]:

@@ -93,6 +93,17 @@ def test_the_page_has_a_column_per_report_and_a_row_per_claim(reports):
     assert sum(attrs.get("scope") == "col" for _, attrs in page.elements) == len(reports) + 1
 
 
+def test_roles_that_share_no_claim_have_tables_of_their_own(reports):
+    """However they are mixed: each row then has a verdict of some column."""
+    solver = Report("solver", "equilibrium_solver", (Verdict("nash.regret", "holds"),), "float64", (), 48, 0)
+    update = Report("update", "tabular_update", (Verdict("iql.update", "holds"),), "float64", (), 48, 0)
+    page = Page(render_page([solver, reports[0], update, *reports[1:], solver]))
+    tags = [tag for tag, _ in page.elements]
+    assert tags.count("table") == 3
+    assert sum(attrs.get("scope") == "col" for _, attrs in page.elements) == 3 + 3 + len(reports)
+    assert page.holds("equilibrium_solver")
+
+
 def test_the_page_needs_nothing_from_outside(reports):
     text = render_page(reports)
     page = Page(text)
