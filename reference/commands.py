@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from torch import Tensor
 
-    from marlspec.reference.parts.learner import Learner
+    from marlspec.reference.parts.learner import Learner, ValueLearner
 
 WIDTH_OF_FILES = 180
 SHOWN_ROWS = 32
@@ -99,7 +99,7 @@ def train_command(argv: list[str]) -> int:
     import tyro
 
     from marlspec.games.batched import BatchedStagedGame
-    from marlspec.reference.parts.learner import usable_device
+    from marlspec.reference.parts.learner import ValueLearner, usable_device
     from marlspec.reference.parts.training import train
 
     algorithm = learner_class(name)
@@ -107,7 +107,8 @@ def train_command(argv: list[str]) -> int:
     torch.set_num_threads(1)  # the networks are tiny: more threads only wait for each other
     batched = BatchedStagedGame(game, usable_device(config.device))
     result = train(algorithm, batched, config, progress=sys.stderr.isatty())
-    _report(result.learner, game, result.seconds, _console())
+    if isinstance(result.learner, ValueLearner):
+        _report(result.learner, game, result.seconds, _console())
     return 0
 
 
@@ -219,7 +220,7 @@ def _train_usage() -> str:
     )
 
 
-def _report(learner: "Learner", game: NormalFormGame | StagedGame, seconds: float, console: "Console") -> None:
+def _report(learner: "ValueLearner", game: NormalFormGame | StagedGame, seconds: float, console: "Console") -> None:
     """Print, for every stage of the game, learned values, greedy joint actions, and the utilities of one seed."""
     import torch
 
@@ -240,7 +241,7 @@ def _report(learner: "Learner", game: NormalFormGame | StagedGame, seconds: floa
 
 
 def _report_stage(
-    learner: "Learner", stage: NormalFormGame, optimal: Any, state: Any, meaning: str, console: "Console"
+    learner: "ValueLearner", stage: NormalFormGame, optimal: Any, state: Any, meaning: str, console: "Console"
 ) -> None:
     from marlspec.reference.parts.enumeration import joint_table, utility_table
 

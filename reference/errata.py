@@ -20,11 +20,35 @@ class Erratum(NamedTuple):
 
 
 ERRATA = {
+    "E1": Erratum(
+        where="book and lecture, Algorithm 19, line 15, and Algorithm 20, line 16",
+        printed="the actor loss, which is minimised, is the mean of Adv log pi",
+        corrected="it is minus that mean: otherwise actions that did better than expected become less probable",
+        shown_by="tests/reference/independent/test_errata.py::test_e1",
+    ),
+    "E2": Erratum(
+        where="lecture, the loss of a centralised critic",
+        printed="the target bootstraps from the value of the same time step, r + gamma V(h, z)",
+        corrected="it bootstraps from the value of the next one, r + gamma V(h', z')",
+        shown_by="tests/reference/independent/test_errata.py::test_e2",
+    ),
     "E3": Erratum(
         where="book and lecture, Algorithm 22, lines 3, 16 and 22",
         printed="the mixing parameters of the target come from the online hypernetwork",
         corrected="they come from a target hypernetwork, equal at the start and synchronised with the target utilities",
         shown_by="tests/reference/decomposition/test_errata.py::test_e3",
+    ),
+    "E4": Erratum(
+        where="book and lecture, Algorithm 19, lines 14 and 15, and Algorithm 20, lines 15 and 16",
+        printed="the critic's targets and the advantages contain theta_i, and nothing says that they are constants",
+        corrected="no gradient passes through targets and advantages: with it the values converge to others",
+        shown_by="tests/reference/independent/test_errata.py::test_e4",
+    ),
+    "E5": Erratum(
+        where="book and lecture, Algorithm 19, lines 6 and 9, and Algorithm 20, lines 7 and 10",
+        printed="histories lack the index k of the copy, and the lines on its end stand in no loop over copies",
+        corrected="each copy has its own histories, and whether it has ended is asked copy by copy",
+        shown_by="tests/reference/independent/test_errata.py::test_e5",
     ),
     "E6": Erratum(
         where="book and lecture, Algorithm 21, line 10, and Algorithm 22, line 11",

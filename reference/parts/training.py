@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 
 from marlspec.errors import InputError
 from marlspec.games.batched import BatchedGame
-from marlspec.reference.parts.config import Config
+from marlspec.reference.parts.config import RunConfig
 from marlspec.reference.parts.learner import Learner, usable_device
 from marlspec.reference.parts.randomness import restored_afterwards
 
@@ -31,7 +31,7 @@ class Training(Generic[Trained]):
 def train(
     algorithm: Callable[[BatchedGame[Any], Any], Trained],
     game: BatchedGame[Any],
-    config: Config,
+    config: RunConfig,
     *,
     progress: bool = False,
 ) -> Training[Trained]:

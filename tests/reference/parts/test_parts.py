@@ -61,7 +61,7 @@ def test_layers_start_as_pytorchs_linear_layers():
 
 
 def test_utility_networks_are_separate_perceptrons():
-    networks = UtilityNetworks(n_agents=3, history_size=4, n_actions=2, hidden=(5, 6), seeds=(2,))
+    networks = UtilityNetworks(n_agents=3, n_in=4, n_out=2, hidden=(5, 6), seeds=(2,))
     histories = torch.randn(2, 7, 3, 4)
     out = networks(histories)
     for s in range(2):
