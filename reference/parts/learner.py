@@ -95,10 +95,17 @@ class Learner(nn.Module, ABC):
             The game state that the actions led to, from before the restart; the rewards; and which copies terminated.
             A truncated copy starts afresh as well but is not terminated: its target bootstraps.
         """
+        following, rewards, terminated, _ = self.play(action)
+        return following, rewards, terminated
+
+    def play(
+        self, action: Int[Tensor, "seeds K n"]
+    ) -> tuple[Any, Float[Tensor, "seeds K n"], Bool[Tensor, "seeds K"], Bool[Tensor, "seeds K"]]:
+        """Do as apply_actions does, and also return which copies were truncated: no return reaches past that either."""
         following, rewards, terminated, truncated = self.game.step(self.game_state, action.flatten(0, 1))
         fresh = self.game.reset(self.config.seeds * self.config.copies)
         self.game_state = select(terminated | truncated, fresh, following)
-        return following, self._per_seed(rewards), self._per_seed(terminated)
+        return following, *(self._per_seed(value) for value in (rewards, terminated, truncated))
 
     def _per_seed(self, value: Tensor) -> Tensor:
         return value.reshape(self.config.seeds, -1, *value.shape[1:])

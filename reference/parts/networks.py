@@ -89,3 +89,10 @@ def synchronise(target: nn.Module, online: nn.Module) -> None:
     """Set a target network's parameters equal to the online network's."""
     for copied, parameter in zip(target.parameters(), online.parameters(), strict=True):
         copied.copy_(parameter)
+
+
+@torch.no_grad()
+def approach(target: nn.Module, online: nn.Module, tau: float) -> None:
+    """Move a target network's parameters by the share tau of the way to the online network's (soft update)."""
+    for copied, parameter in zip(target.parameters(), online.parameters(), strict=True):
+        copied.lerp_(parameter, tau)

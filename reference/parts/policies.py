@@ -7,15 +7,19 @@ from torch import Tensor
 from marlspec.reference.parts.utilities import chosen
 
 
-def log_policy(
-    logits: Float[Tensor, "*batch n A"], available: Bool[Tensor, "*batch n A"]
-) -> Float[Tensor, "*batch n A"]:
-    """Return log pi(. | h_i), the softmax over available actions; minus infinity for the others.
+def permitted(available: Bool[Tensor, "*batch n A"]) -> Bool[Tensor, "*batch n A"]:
+    """Return which actions a policy may draw: the available ones.
 
     An agent without any available action is given all of them: whatever it draws has no effect.
     """
-    allowed = available | ~available.any(-1, keepdim=True)
-    return torch.where(allowed, logits, -torch.inf).log_softmax(-1)
+    return available | ~available.any(-1, keepdim=True)
+
+
+def log_policy(
+    logits: Float[Tensor, "*batch n A"], available: Bool[Tensor, "*batch n A"]
+) -> Float[Tensor, "*batch n A"]:
+    """Return log pi(. | h_i), the softmax over permitted actions; minus infinity for the others."""
+    return torch.where(permitted(available), logits, -torch.inf).log_softmax(-1)
 
 
 def sample_actions(log_pi: Float[Tensor, "*batch n A"]) -> Int[Tensor, "*batch n"]:
