@@ -1,3 +1,9 @@
+"""For the tests of all deep learners: a game where everything occurs, updates in float64, and what each promises."""
+
+import inspect
+import io
+import types
+from collections import Counter
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -5,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Place(NamedTuple):
@@ -127,3 +134,88 @@ def oracle():
     return SimpleNamespace(
         in_numpy=in_numpy, numbers=numbers, linear=linear, utilities=utilities, slopes=slopes, Adam=Adam
     )
+
+
+def same(left, right):
+    """Whether two nested structures of tensors, dicts and sequences agree to the bit."""
+    if isinstance(left, torch.Tensor):
+        return torch.equal(left, right)
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, list | tuple):
+        return len(left) == len(right) and all(map(same, left, right))
+    return left == right
+
+
+def resumes(make, before, after, through_a_file=True):
+    """Assert that a learner saved after some steps and resumed by a new one goes on with the same bits."""
+    learner = make()
+    for _ in range(before):
+        learner.step()
+    saved = learner.state_dict()
+    if through_a_file:
+        file = io.BytesIO()
+        torch.save(saved, file)
+        saved = torch.load(io.BytesIO(file.getvalue()), weights_only=True)
+    torch.manual_seed(999)
+    other = make()
+    other.load_state_dict(saved)
+    assert same(learner.state_dict(), other.state_dict())
+    for _ in range(after):
+        other.step()
+    resumed = other.state_dict()
+    torch.set_rng_state(saved["_extra_state"]["random_state"])
+    for _ in range(after):
+        learner.step()
+    assert same(learner.state_dict(), resumed)
+    assert learner.t == before + after
+
+
+class Waits(TorchDispatchMode):
+    """Counts the operators whose result or arguments make the host wait for the device."""
+
+    FORBIDDEN = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "item", "equal", "is_nonzero")
+
+    def __init__(self):
+        super().__init__()
+        self.found = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        boolean_index = name in ("index", "index_put_", "index_put") and any(
+            i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1]
+        )
+        moved = name == "_to_copy" and (kwargs or {}).get("device") is not None
+        if name in self.FORBIDDEN or boolean_index or moved:
+            self.found[name] += 1
+        return function(*args, **(kwargs or {}))
+
+
+def never_waits(learner, steps):
+    """Assert that no step but the first waits for the device."""
+    learner.step()
+    with Waits() as waits:
+        for _ in range(steps):
+            learner.step()
+    assert not waits.found
+
+
+@pytest.fixture
+def promises():
+    """What every learner promises: checks, and what they are made of."""
+    return SimpleNamespace(same=same, resumes=resumes, Waits=Waits, never_waits=never_waits)
+
+
+def patched(module, corrected, printed):
+    """Return a copy of a module with one piece of its source, which must be there exactly once, as printed."""
+    source = inspect.getsource(module)
+    assert source.count(corrected) == 1, corrected
+    changed = types.ModuleType(module.__name__ + "_as_printed")
+    exec(compile(source.replace(corrected, printed), "as printed", "exec"), changed.__dict__)
+    return changed
+
+
+@pytest.fixture
+def as_printed():
+    """The function that puts an erratum back into a module."""
+    return patched
