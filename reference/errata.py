@@ -51,7 +51,7 @@ ERRATA = {
         shown_by="tests/reference/independent/test_errata.py::test_e5",
     ),
     "E6": Erratum(
-        where="book and lecture, Algorithm 21, line 10, and Algorithm 22, line 11",
+        where="book and lecture, Algorithm 17, line 11, Algorithm 21, line 10, and Algorithm 22, line 11",
         printed="the stored transition does not say whether the next state is terminal, which the target asks",
         corrected="the terminal flag is stored with the transition",
         shown_by="tests/reference/decomposition/test_errata.py::test_e6",
