@@ -28,7 +28,7 @@ from marlspec.reference.errata import ERRATA
 
 ROOT = Path(__file__).parent
 NOT_ALGORITHMS = {"commands.py", "errata.py", "listing.py"}
-NO_PSEUDOCODE = {"parts", "solution"}  # what pseudocode takes for granted, and definitions
+NO_PSEUDOCODE = {"parts", "reproduction", "solution"}  # what pseudocode takes for granted, runs, definitions
 SPINE = ("__init__", "step", "learn")
 NUMBERED = re.compile(r" *(\d+)  ( *\S.*)")
 EARLY = re.compile(r"\(before line (\d+): [^)]+\)")
