@@ -66,6 +66,21 @@ def corridor():
     return Corridor()
 
 
+@pytest.fixture
+def rivals(corridor):
+    """The corridor with rewards of each agent's own: no two agents' are ever equal."""
+
+    class Rivals(type(corridor)):
+        name = "Rivals"
+        common_reward = False
+
+        def step(self, state, actions):
+            following, rewards, terminated, truncated = super().step(state, actions)
+            return following, rewards * torch.tensor([1.0, -0.5]) + torch.tensor([0.0, 7.25]), terminated, truncated
+
+    return Rivals()
+
+
 @pytest.fixture(autouse=True)
 def one_thread_and_same_numbers():
     threads, state = torch.get_num_threads(), torch.get_rng_state()
@@ -96,6 +111,13 @@ def utilities(parameters, s, i, history):
     for k in range(0, len(parameters), 2):
         x = linear(np.maximum(x, 0) if k else x, parameters[k], parameters[k + 1], s, i)
     return x
+
+
+def log_policy(parameters, s, i, history, available):
+    """Log-probabilities of seed s, agent i for one history: the softmax over available actions."""
+    logits = utilities(parameters, s, i, history)
+    normaliser = np.logaddexp.reduce([logits[a] for a in range(len(logits)) if available[a]])
+    return [logits[a] - normaliser if available[a] else -np.inf for a in range(len(logits))]
 
 
 def slopes(function, parameters, step=1e-6):
@@ -132,7 +154,13 @@ class Adam:
 def oracle():
     """What the tests compute by themselves, in float64 and without the code under test."""
     return SimpleNamespace(
-        in_numpy=in_numpy, numbers=numbers, linear=linear, utilities=utilities, slopes=slopes, Adam=Adam
+        in_numpy=in_numpy,
+        numbers=numbers,
+        linear=linear,
+        utilities=utilities,
+        log_policy=log_policy,
+        slopes=slopes,
+        Adam=Adam,
     )
 
 

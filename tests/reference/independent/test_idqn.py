@@ -41,10 +41,10 @@ def random_batch(B, terminated):
     available = torch.rand(S, B, n, A) < 0.6
     available[..., 1] = True
     return idqn.Transition(
-        history=torch.randn(S, B, n, h),
+        history=torch.randn(S, B, n, h, dtype=torch.float64),
         action=torch.randint(A, (S, B, n)),
-        rewards=torch.randn(S, B, n),
-        next_history=torch.randn(S, B, n, h),
+        rewards=torch.randn(S, B, n, dtype=torch.float64),
+        next_history=torch.randn(S, B, n, h, dtype=torch.float64),
         next_available=available,
         terminated=torch.tensor(terminated).expand(S, B, n),
     )
@@ -74,7 +74,7 @@ def losses_of_seeds(oracle, theta, batch, y):
 
 
 def test_updates_agree_with_loops_in_float64(rivals, oracle):
-    learner = randomised(make(rivals))
+    learner = randomised(make(rivals)).double()
     theta, theta_bar = oracle.numbers(learner.theta), oracle.numbers(learner.theta_bar)
     adam = oracle.Adam(theta, 0.01)
     for ends in (ENDS, [*ENDS[1:], [False, False], [False, True]]):
@@ -84,12 +84,12 @@ def test_updates_agree_with_loops_in_float64(rivals, oracle):
         expected_losses = losses_of_seeds(oracle, theta, data, y)
         expected = oracle.slopes(lambda data=data, y=y: sum(losses_of_seeds(oracle, theta, data, y)), theta)
         losses = learner.learn(batch)
-        np.testing.assert_allclose(losses.numpy(), expected_losses, rtol=1e-5)
+        np.testing.assert_allclose(losses.numpy(), expected_losses, rtol=1e-12)
         for parameter, gradient in zip(learner.theta.parameters(), expected, strict=True):
-            np.testing.assert_allclose(parameter.grad.numpy(), gradient, rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(parameter.grad.numpy(), gradient, rtol=1e-5, atol=1e-8)
         adam.step(expected)
         for parameter, number in zip(learner.theta.parameters(), theta, strict=True):
-            np.testing.assert_allclose(parameter.detach().numpy(), number, atol=1e-4)
+            np.testing.assert_allclose(parameter.detach().numpy(), number, atol=1e-6)
 
 
 def test_target():
@@ -145,13 +145,13 @@ def test_side_by_side_puts_every_agents_mini_batch_back_into_its_column():
 
 
 def test_no_gradient_reaches_the_targets(rivals):
-    learner = randomised(make(rivals))
+    learner = randomised(make(rivals)).double()
     learner.learn(random_batch(4, ENDS))
     assert all(p.grad is None and not p.requires_grad for p in learner.theta_bar.parameters())
 
 
 def test_target_networks_follow_in_the_set_interval(rivals, oracle):
-    learner = randomised(make(rivals))
+    learner = randomised(make(rivals)).double()
     batch = random_batch(4, ENDS)
     online, start = [], oracle.numbers(learner.theta_bar)
     for update in range(1, 8):
