@@ -107,8 +107,8 @@ EXPERIMENTS: dict[str, Figure | Tables] = {
             source=f"{LECTURE}: Centralised critics, empirical results",
             game="speaker-listener",
             curves=(
-                Curve("ia2c", "Independent A2C", 30_000),
-                Curve("ca2c", "Centralised A2C", 30_000),
+                Curve("ia2c", "Independent A2C", 25_000),
+                Curve("ca2c", "Centralised A2C", 25_000),
             ),
             settings={"learning_rate": 7e-4, "critic_learning_rate": 2e-3, "copies": 32},
         ),
@@ -119,9 +119,9 @@ EXPERIMENTS: dict[str, Figure | Tables] = {
             source=f"{LECTURE}: value decomposition in level-based foraging",
             game="foraging:8x8-2p-3f-coop",
             curves=(
-                Curve("idqn", "IDQN", 30_000),
-                Curve("vdn", "VDN", 30_000),
-                Curve("qmix", "QMIX", 30_000),
+                Curve("idqn", "IDQN", 40_000),
+                Curve("vdn", "VDN", 40_000),
+                Curve("qmix", "QMIX", 40_000),
             ),
             settings={
                 "copies": 16,
@@ -130,7 +130,7 @@ EXPERIMENTS: dict[str, Figure | Tables] = {
                 "learning_rate": 5e-4,
                 "epsilon_start": 1.0,
                 "epsilon_end": 0.05,
-                "epsilon_steps": 10_000,
+                "epsilon_steps": 6_000,
             },
             reference_lines={"all food": 1.0},
         ),
