@@ -103,8 +103,7 @@ class Learner(nn.Module, ABC):
     ) -> tuple[Any, Float[Tensor, "seeds K n"], Bool[Tensor, "seeds K"], Bool[Tensor, "seeds K"]]:
         """Do as apply_actions does, and also return which copies were truncated: no return reaches past that either."""
         following, rewards, terminated, truncated = self.game.step(self.game_state, action.flatten(0, 1))
-        fresh = self.game.reset(self.config.seeds * self.config.copies)
-        self.game_state = select(terminated | truncated, fresh, following)
+        self.game_state = restarted(self.game, following, terminated | truncated)
         return following, *(self._per_seed(value) for value in (rewards, terminated, truncated))
 
     def _per_seed(self, value: Tensor) -> Tensor:
@@ -211,6 +210,13 @@ def epsilon_schedule(config: Config) -> Schedule:
     if config.epsilon_steps == 0:
         return constant(config.epsilon_end)
     return linear(config.epsilon_start, config.epsilon_end, config.epsilon_steps)
+
+
+def restarted(game: BatchedGame[Any], state: Any, finished: Bool[Tensor, " K"]) -> Any:
+    """Start finished copies afresh: as the game does it where it has a restart(), else from the state of a reset()."""
+    if hasattr(game, "restart"):
+        return game.restart(state, finished)
+    return select(finished, game.reset(len(finished)), state)
 
 
 def select(finished: Bool[Tensor, " K"], fresh: Any, following: Any) -> Any:
