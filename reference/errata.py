@@ -114,6 +114,13 @@ ERRATA = {
         corrected="Pareto-optimal ones are equilibria there, but not the reverse: (B, B) of Climbing",
         shown_by="tests/test_errata.py::test_e27",
     ),
+    "D1": Erratum(
+        where="book and lecture, Algorithm 18, line 9",
+        printed="an episode's sum is weighted by 1/T, its own length",
+        corrected="as printed; where the length depends on the actions this is not the gradient of the expected "
+        "return: of returns 1 and 5 after 1 and 10 steps it comes to prefer the first",
+        shown_by="tests/reference/independent/test_errata.py::test_d1",
+    ),
 }
 
 
@@ -123,6 +130,7 @@ def errata_page() -> str:
         "# Errata of the sources",
         "",
         "Where a source misprints, the corrected form is implemented; a test runs the printed one and sees it fail.",
+        "Where the id begins with D, the printed form is debatable but implemented, and a test shows what it does.",
         "Book: Albrecht, Christianos, Schäfer, *Multi-Agent Reinforcement Learning*, MIT Press 2024; lecture: slides;",
         "tutorial: *Reinforcement Learning (9): Multi-Agent Reinforcement Learning*.",
         "This page is made by `python -m marlspec.reference.errata`.",

@@ -32,8 +32,8 @@ NO_PSEUDOCODE = {"parts", "reproduction", "solution"}  # what pseudocode takes f
 SPINE = ("__init__", "step", "learn")
 NUMBERED = re.compile(r" *(\d+)  ( *\S.*)")
 EARLY = re.compile(r"\(before line (\d+): [^)]+\)")
-ERRATUM = re.compile(r"\((E\d+)\)")
-MARKER = re.compile(r"# (\d+(?:-\d+)?(?:, \d+(?:-\d+)?)*)((?: \(E\d+\))*)")
+ERRATUM = re.compile(r"\(([DE]\d+)\)")
+MARKER = re.compile(r"# (\d+(?:-\d+)?(?:, \d+(?:-\d+)?)*)((?: \([DE]\d+\))*)")
 
 
 @dataclass(frozen=True)

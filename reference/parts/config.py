@@ -86,6 +86,19 @@ class QMIXConfig(Config):
 
 
 @dataclass(frozen=True)
+class ReinforceConfig(RunConfig):
+    """Settings of REINFORCE; a step is one episode of every copy and one update."""
+
+    horizon: int = 25
+    """Most time steps of an episode: one that goes on is cut off there, and shorter ones take as long to compute (own
+    choice: that of repeated matrix games)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("horizon", self.horizon >= 1, "a positive integer")
+
+
+@dataclass(frozen=True)
 class ActorCriticConfig(RunConfig):
     """Settings of a learner with actors and critics; a step is a time step of all copies and one update."""
 

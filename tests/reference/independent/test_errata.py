@@ -9,10 +9,11 @@ import torch
 from marlspec.games.batched import BatchedStagedGame
 from marlspec.games.batched_arrays import BatchedStochasticGame
 from marlspec.games.matrix import NormalFormGame
+from marlspec.games.staged import TERMINAL, StagedGame
 from marlspec.games.stochastic import StochasticGame
 from marlspec.reference.centralized import ca2c
-from marlspec.reference.independent import ia2c, idqn
-from marlspec.reference.parts.config import ActorCriticConfig, Config
+from marlspec.reference.independent import ia2c, idqn, reinforce
+from marlspec.reference.parts.config import ActorCriticConfig, Config, ReinforceConfig
 from marlspec.reference.parts.policies import log_policy
 
 TABULAR = {"hidden": (), "learning_rate": 0.05, "critic_learning_rate": 0.01}
@@ -242,3 +243,28 @@ def test_e6_as_printed_the_target_bootstraps_past_the_end(rivals, as_printed):
     flag = "terminated=terminated.unsqueeze(-1).expand_as(rewards)"
     printed = as_printed(idqn, flag, flag.replace("terminated.unsqueeze", "(terminated & False).unsqueeze"))
     assert largest_error_at_the_end(printed, rivals) > 0.5
+
+
+def short_or_long():
+    """Agent 1 takes 1 at once, or 5 after nine steps more in which nobody has a say."""
+    rewards = [[[1], [0]]] + [[[0], [0]]] * 8 + [[[5], [5]]]
+    moves = [[[TERMINAL], [1]]] + [[[t + 1]] * 2 for t in range(1, 9)] + [[[TERMINAL]] * 2]
+    return StagedGame([NormalFormGame.common_reward(table) for table in rewards], moves)
+
+
+def chances_of_the_short_episode(module):
+    """How probable the worse choice is in the end, for each of five seeds."""
+    config = ReinforceConfig(seeds=5, copies=16, horizon=10, gamma=1.0, hidden=(), learning_rate=0.1)
+    learner = module.REINFORCE(BatchedStagedGame(short_or_long()), config)
+    for _ in range(60):
+        learner.step()
+    state = learner.game.reset(5)
+    log_pi = log_policy(learner.phi(learner.history(state)), learner.available(state))
+    return log_pi[:, 0, 0, 0].detach().exp()
+
+
+def test_d1(as_printed):
+    """As printed the short episode wins, for 1/1 > 5/10; without the weight 1/T the long one does."""
+    assert bool((chances_of_the_short_episode(reinforce) > 0.9).all())
+    unbiased = as_printed(reinforce, "(counted.sum(-2) / T)", "counted.sum(-2)")
+    assert bool((chances_of_the_short_episode(unbiased) < 0.1).all())

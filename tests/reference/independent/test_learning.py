@@ -1,5 +1,6 @@
 """What five seeds of every independent learner must reach in tiny games, with step sizes that suit a short test."""
 
+import numpy as np
 import torch
 
 from marlspec.games.batched import BatchedStagedGame, StagedState
@@ -7,7 +8,9 @@ from marlspec.games.catalogue import get
 from marlspec.games.matrix import NormalFormGame
 from marlspec.games.staged import TERMINAL, StagedGame
 from marlspec.reference.independent.idqn import IDQN
+from marlspec.reference.independent.reinforce import REINFORCE
 from marlspec.reference.parts.enumeration import utility_table
+from marlspec.reference.parts.policies import log_policy
 from marlspec.reference.solution.nash import pure_equilibria
 
 SEEDS = 5
@@ -68,3 +71,40 @@ def test_idqn_finds_the_equilibrium_of_the_prisoners_dilemma():
     for _ in range(300):
         learner.step()
     assert utility_table(learner).argmax(-1).tolist() == pure_equilibria(game).tolist() * SEEDS
+
+
+def actions_after_training(algorithm, game, steps, **settings):
+    """The most probable joint action of every seed, once each policy is as good as certain of it."""
+    learner = algorithm(BatchedStagedGame(game), algorithm.config_type(seeds=SEEDS, **settings))
+    for _ in range(steps):
+        learner.step()
+    state = learner.game.reset(SEEDS)
+    certainty = log_policy(learner.phi(learner.history(state)), learner.available(state)).amax(-1).exp()
+    assert certainty.min().item() > 0.9
+    return learner.act(state, greedy=True).squeeze(1).tolist()
+
+
+QUICK = {"copies": 32, "hidden": (8,), "learning_rate": 0.02}
+
+
+def test_reinforce_finds_the_best_joint_action_of_linear():
+    game = get("linear")
+    best = np.argwhere(game.shared_reward() == game.shared_reward().max()).tolist()
+    assert actions_after_training(REINFORCE, game, 150, horizon=1, **QUICK) == best * SEEDS
+
+
+def test_reinforce_finds_the_equilibrium_of_the_prisoners_dilemma():
+    game = get("prisoners-dilemma")
+    equilibria = pure_equilibria(game).tolist()
+    assert actions_after_training(REINFORCE, game, 150, horizon=1, **QUICK) == equilibria * SEEDS
+
+
+def test_reinforce_gives_up_a_reward_now_for_a_larger_one_later():
+    """Agent 1 passes up 1 for 5 in the chain; agent 2 takes 1 and then 4."""
+    learner = REINFORCE(BatchedStagedGame(chain()), REINFORCE.config_type(seeds=SEEDS, horizon=2, **QUICK))
+    for _ in range(200):
+        learner.step()
+    for stage, values in enumerate(values_of_the_chain(learner.config.gamma)):
+        if stage != 1:  # agent 1 comes by stage 2 alone
+            state = StagedState(torch.full((SEEDS,), stage))
+            assert learner.act(state, greedy=True).squeeze(1).tolist() == [values.argmax(-1).tolist()] * SEEDS
