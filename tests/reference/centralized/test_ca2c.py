@@ -11,6 +11,7 @@ from marlspec.games.batched import BatchedStagedGame
 from marlspec.games.catalogue import get
 from marlspec.reference.centralized import ca2c
 from marlspec.reference.parts.config import ActorCriticConfig
+from marlspec.reference.solution.nash import pure_equilibria
 
 S, K, n, h, z, A = 3, 4, 2, 4, 5, 3
 SETTINGS = {
@@ -245,3 +246,11 @@ def test_resuming_gives_the_same_bits_as_not_stopping(rivals, promises):
 
 def test_a_step_never_waits_for_the_device(promises):
     promises.never_waits(make(BatchedStagedGame(get("two-step"))), 4)
+
+
+def test_five_seeds_reach_the_equilibrium_of_the_prisoners_dilemma():
+    game = get("prisoners-dilemma")
+    learner = make(BatchedStagedGame(game), seeds=5, copies=32, hidden=(8,), learning_rate=0.02)
+    for _ in range(150):
+        learner.step()
+    assert learner.act(learner.game.reset(5), greedy=True).squeeze(1).tolist() == pure_equilibria(game).tolist() * 5

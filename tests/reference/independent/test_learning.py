@@ -1,12 +1,14 @@
 """What five seeds of every independent learner must reach in tiny games, with step sizes that suit a short test."""
 
 import numpy as np
+import pytest
 import torch
 
 from marlspec.games.batched import BatchedStagedGame, StagedState
 from marlspec.games.catalogue import get
 from marlspec.games.matrix import NormalFormGame
 from marlspec.games.staged import TERMINAL, StagedGame
+from marlspec.reference.independent.ia2c import IA2C
 from marlspec.reference.independent.idqn import IDQN
 from marlspec.reference.independent.reinforce import REINFORCE
 from marlspec.reference.parts.enumeration import utility_table
@@ -87,16 +89,20 @@ def actions_after_training(algorithm, game, steps, **settings):
 QUICK = {"copies": 32, "hidden": (8,), "learning_rate": 0.02}
 
 
-def test_reinforce_finds_the_best_joint_action_of_linear():
+policies = pytest.mark.parametrize(("algorithm", "settings"), [(REINFORCE, {"horizon": 1}), (IA2C, {})])
+
+
+@policies
+def test_policies_reach_the_best_joint_action_of_linear(algorithm, settings):
     game = get("linear")
     best = np.argwhere(game.shared_reward() == game.shared_reward().max()).tolist()
-    assert actions_after_training(REINFORCE, game, 150, horizon=1, **QUICK) == best * SEEDS
+    assert actions_after_training(algorithm, game, 150, **QUICK, **settings) == best * SEEDS
 
 
-def test_reinforce_finds_the_equilibrium_of_the_prisoners_dilemma():
+@policies
+def test_policies_reach_the_equilibrium_of_the_prisoners_dilemma(algorithm, settings):
     game = get("prisoners-dilemma")
-    equilibria = pure_equilibria(game).tolist()
-    assert actions_after_training(REINFORCE, game, 150, horizon=1, **QUICK) == equilibria * SEEDS
+    assert actions_after_training(algorithm, game, 150, **QUICK, **settings) == pure_equilibria(game).tolist() * SEEDS
 
 
 def test_reinforce_gives_up_a_reward_now_for_a_larger_one_later():
