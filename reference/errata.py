@@ -94,6 +94,14 @@ ERRATA = {
         corrected="none exists where the set of best joint actions is no product set, as in [[1, 0], [0, 1]]",
         shown_by="tests/test_errata.py::test_e12",
     ),
+    "E13": Erratum(
+        where="lecture, Pareto actor-critic: the policy pi_-i^+",
+        printed="the others' policies that are best for agent i given its whole policy, then their actions that are "
+        "best given its action, as if these were the same",
+        corrected="their actions that are best given the action that it drew: the best reply to a policy that seldom "
+        "plays A is not A, so that in Climbing the first form ends at (B, B) = 7 and the second at (A, A) = 11",
+        shown_by="tests/reference/centralized/test_errata.py::test_e13",
+    ),
     "E15": Erratum(
         where="lecture, notation: limited view",
         printed="an agent observes part of the joint action a^t before it chooses its own action of time t",

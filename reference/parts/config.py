@@ -71,6 +71,7 @@ class Config(RunConfig):
         for name in ("epsilon_start", "epsilon_end"):
             self._require(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
         self._require("capacity", self.capacity >= self.copies, f"at least copies = {self.copies}")
+        self._require("capacity", self.capacity >= self.batch_size, f"at least batch_size = {self.batch_size}")
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,25 @@ class QMIXConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require("embed", self.embed >= 1, "a positive integer")
+
+
+@dataclass(frozen=True)
+class QMIXEpisodesConfig(QMIXConfig):
+    """Settings of QMIX with replay of episodes; a step is one episode of every copy and one update."""
+
+    steps: int = 5_000
+    """Episodes that each copy plays (own choice)."""
+    batch_size: int = 32
+    """Episodes of a batch (QMIX paper)."""
+    capacity: int = 5_000
+    """Episodes kept by each seed's replay buffer (QMIX paper)."""
+    horizon: int = 25
+    """Most time steps of an episode: one that goes on is cut off there, and shorter ones take as long to compute (own
+    choice: that of repeated matrix games)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("horizon", self.horizon >= 1, "a positive integer")
 
 
 @dataclass(frozen=True)
@@ -111,3 +131,34 @@ class ActorCriticConfig(RunConfig):
         super().__post_init__()
         rate = self.critic_learning_rate
         self._require("critic_learning_rate", 0 < rate < float("inf"), "positive and finite")
+
+
+@dataclass(frozen=True)
+class ParetoACConfig(ActorCriticConfig):
+    """Settings of Pareto-AC; a step is a rollout of all copies and one update.
+
+    "Authors' code": the settings for matrix games in EPyMARL, pac_ns.yaml.
+    """
+
+    copies: int = 10
+    """Parallel copies K of the game for each seed (authors' code)."""
+    critic_learning_rate: float = 3e-4
+    """Adam's step size for both kinds of critics; learning_rate is the actors' (authors' code)."""
+    n_steps: int = 10
+    """Time steps of a rollout, the most rewards that a target sums before it bootstraps (authors' code)."""
+    tau: float = 0.01
+    """Share of the way that the target networks go towards the online ones in each update (authors' code)."""
+    entropy_start: float = 20.0
+    """Coefficient c_H of the entropy at the first update (Pareto-AC paper, matrix games; authors' code)."""
+    entropy_end: float = 0.01
+    """Coefficient c_H of the entropy once it has fallen (Pareto-AC paper)."""
+    entropy_share: float = 0.8
+    """Share of all steps over which c_H falls in a straight line from start to end (authors' code)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("n_steps", self.n_steps >= 1, "a positive integer")
+        for name in ("tau", "entropy_share"):
+            self._require(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
+        for name in ("entropy_start", "entropy_end"):
+            self._require(name, 0 <= getattr(self, name) < float("inf"), "finite, 0 or more")

@@ -175,8 +175,8 @@ def same(left, right):
     return left == right
 
 
-def resumes(make, before, after, through_a_file=True):
-    """Assert that a learner saved after some steps and resumed by a new one goes on with the same bits."""
+def resumes(make, before, after, through_a_file=True, time_steps=1):
+    """Assert that a learner saved after some steps, each of so many time steps, goes on with the same bits in another."""
     learner = make()
     for _ in range(before):
         learner.step()
@@ -196,7 +196,7 @@ def resumes(make, before, after, through_a_file=True):
     for _ in range(after):
         learner.step()
     assert same(learner.state_dict(), resumed)
-    assert learner.t == before + after
+    assert learner.t == (before + after) * time_steps
 
 
 class Waits(TorchDispatchMode):
