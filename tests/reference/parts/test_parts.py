@@ -226,7 +226,8 @@ def test_defaults_are_the_books_for_matrix_games():
         {"learning_rate": 0.0},
         {"learning_rate": math.inf},
         {"hidden": (64, 0)},
-        {"capacity": 3, "copies": 4},
+        {"capacity": 3, "copies": 4, "batch_size": 2},
+        {"capacity": 3, "copies": 2, "batch_size": 4},
         {"embed": 0},
     ],
 )
