@@ -116,6 +116,20 @@ ERRATA = {
         "of the state alone: which joint action one makes up instead changes the expected return",
         shown_by="tests/test_errata.py::test_e16",
     ),
+    "E17": Erratum(
+        where='listing "QMIX Training", line 18',
+        printed="the target's utilities are those of the observations at the same time step",
+        corrected="they are those of the next observations: otherwise a value bootstraps from itself and sees no later "
+        "reward",
+        shown_by="tests/reference/decomposition/test_errata.py::test_e17",
+    ),
+    "E18": Erratum(
+        where='listing "QMIX Training", lines 1, 13, 14 and 17',
+        printed="the targets' parameters are not said to be equal to the others at the start; s and s' are drawn from "
+        "the buffer but not stored; t never grows; the number of episodes in a batch is also that of their time steps",
+        corrected="targets start equal; s and s' are stored; t grows with each time step; an episode b has L^b of them",
+        shown_by="tests/reference/decomposition/test_errata.py::test_e18",
+    ),
     "E27": Erratum(
         where="tutorial, Nash equilibrium",
         printed="where all agents have the same reward, the Nash equilibria are the Pareto-optimal joint policies",

@@ -46,6 +46,7 @@ def joint_batch(learner: ValueLearner, state: Any = None) -> Any:
         "next_available": learner.available(following),
         "next_z": learner.centralized(following),
         "terminated": terminated.view(shape),
+        "filled": torch.ones_like(terminated).view(shape),
     }
     return learner.replay.kind(*(fields[name] for name in learner.replay.names))
 
