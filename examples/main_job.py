@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from published import PUBLISHED
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -30,6 +29,7 @@ from marlspec.properties.page import write_page
 from marlspec.properties.proof.projection import additive_projection, monotone_projection
 from marlspec.properties.reference_targets import REFERENCE_TARGETS
 from marlspec.properties.terminal import print_overview, print_report
+from marlspec.reference.reproduction.published import PUBLISHED
 
 HERE = Path(__file__).parent
 PAGE = Path("report/index.html")

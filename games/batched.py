@@ -21,6 +21,10 @@ class BatchedGame(Protocol[State]):
     the others are padded; available() masks the padding. No method loops over K in Python, and none but reset() may
     move anything between host and device.
 
+    Two things more a game may have. action_counts: the number of actions of each agent, where they differ.
+    restart(state, finished) -> state: the state in which the finished copies [K] are fresh, for a game such as
+    pettingzoo.BatchedParallelEnv whose other copies would not outlive a reset().
+
     Attributes:
         name: what the field calls the game.
         n_agents: number of agents n.
@@ -87,6 +91,7 @@ class BatchedStagedGame:
         self.name = staged.name
         self.n_agents = staged.n_agents
         self.n_actions = max(staged.n_actions)
+        self.action_counts = staged.n_actions
         self.observation_size = self.state_size = staged.n_stages
         self.common_reward = staged.is_common_reward
         to: dict[str, Any] = {"device": self.device}

@@ -64,6 +64,7 @@ class BatchedStochasticGame:
         self.name = arrays.name
         self.n_agents = arrays.n_agents
         self.n_actions = max(arrays.n_actions)
+        self.action_counts = arrays.n_actions
         self.observation_size = max(n_observations)
         self.state_size = arrays.n_states
         self.common_reward = arrays.is_common_reward

@@ -100,14 +100,15 @@ class SpeakerListener:
         self.dtype = dtype
         self.name = "Speaker-Listener"
         self.n_agents = 2
-        self.n_actions = len(DIRECTIONS)
+        self.action_counts = (N_MESSAGES, len(DIRECTIONS))
+        self.n_actions = max(self.action_counts)
         self.observation_size = LISTENER_VIEW
         self.state_size = SPEAKER_VIEW + LISTENER_VIEW
         self.common_reward = True
         self._pushes = torch.tensor(DIRECTIONS, dtype=dtype, device=self.device) * FORCE * TIME_STEP
         self._colours = torch.tensor(COLOURS, dtype=dtype, device=self.device)
         self._messages = torch.eye(N_MESSAGES + 1, N_MESSAGES, dtype=dtype, device=self.device)
-        self._counts = torch.tensor([N_MESSAGES, len(DIRECTIONS)], device=self.device)
+        self._counts = torch.tensor(self.action_counts, device=self.device)
         self._available = torch.arange(self.n_actions, device=self.device) < self._counts[:, None]
 
     def reset(self, K: int) -> SpeakerListenerState:

@@ -28,12 +28,12 @@ from marlspec.reference.errata import ERRATA
 
 ROOT = Path(__file__).parent
 NOT_ALGORITHMS = {"commands.py", "errata.py", "listing.py"}
-NO_PSEUDOCODE = {"parts", "solution"}  # what pseudocode takes for granted, and definitions
+NO_PSEUDOCODE = {"parts", "reproduction", "solution"}  # what pseudocode takes for granted, runs, definitions
 SPINE = ("__init__", "step", "learn")
 NUMBERED = re.compile(r" *(\d+)  ( *\S.*)")
 EARLY = re.compile(r"\(before line (\d+): [^)]+\)")
-ERRATUM = re.compile(r"\((E\d+)\)")
-MARKER = re.compile(r"# (\d+(?:-\d+)?(?:, \d+(?:-\d+)?)*)((?: \(E\d+\))*)")
+ERRATUM = re.compile(r"\(([DE]\d+)\)")
+MARKER = re.compile(r"# (\d+(?:-\d+)?(?:, \d+(?:-\d+)?)*)((?: \([DE]\d+\))*)")
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,14 @@ NAMES = {
     "coin": ["action", "tie"],
     "action": ["coin", "tie"],
     "tie": ["coin", "action"],
+    "phi": ["theta"],
+    "values": ["next_values"],
+    "next_values": ["values"],
+    "advantages": ["y"],
+    "learning_rate": ["critic_learning_rate"],
+    "critic_learning_rate": ["learning_rate"],
+    "actor_optimiser": ["critic_optimiser"],
+    "critic_optimiser": ["actor_optimiser"],
 }
 
 

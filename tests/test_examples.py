@@ -44,8 +44,7 @@ def main_job(monkeypatch):
     import main_job
 
     yield main_job
-    for name in ("main_job", "published"):
-        sys.modules.pop(name, None)
+    sys.modules.pop("main_job", None)
 
 
 class Counter:

@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from marlspec.games.batched import BatchedGame
 from marlspec.reference.parts.config import QMIXConfig
 from marlspec.reference.parts.exploration import epsilon_greedy
-from marlspec.reference.parts.learner import Learner, require_common_reward
+from marlspec.reference.parts.learner import ValueLearner, require_common_reward
 from marlspec.reference.parts.networks import EnsembleLinear, UtilityNetworks, frozen_copy, synchronise
 from marlspec.reference.parts.replay import ReplayBuffer
 from marlspec.reference.parts.utilities import available_only, chosen
@@ -117,7 +117,7 @@ def loss(y: Float[Tensor, "*batch B"], value: Float[Tensor, "*batch B"]) -> Floa
     return (y - value).square().mean(-1)  # 20
 
 
-class QMIX(Learner):
+class QMIX(ValueLearner):
     """QMIX in training; see Learner for seeds, histories, saving and resuming."""
 
     config_type = QMIXConfig

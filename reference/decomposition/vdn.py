@@ -33,7 +33,7 @@ from torch import Tensor
 from marlspec.games.batched import BatchedGame
 from marlspec.reference.parts.config import Config
 from marlspec.reference.parts.exploration import epsilon_greedy
-from marlspec.reference.parts.learner import Learner, require_common_reward
+from marlspec.reference.parts.learner import ValueLearner, require_common_reward
 from marlspec.reference.parts.networks import UtilityNetworks, frozen_copy, synchronise
 from marlspec.reference.parts.replay import ReplayBuffer
 from marlspec.reference.parts.utilities import available_only, chosen
@@ -70,7 +70,7 @@ def loss(y: Float[Tensor, "*batch B"], value: Float[Tensor, "*batch B"]) -> Floa
     return (y - value).square().mean(-1)  # 16
 
 
-class VDN(Learner):
+class VDN(ValueLearner):
     """VDN in training; see Learner for seeds, histories, saving and resuming."""
 
     def __init__(self, game: BatchedGame[Any], config: Config) -> None:

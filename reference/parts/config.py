@@ -6,15 +6,15 @@ from marlspec.errors import InputError
 
 
 @dataclass(frozen=True)
-class Config:
-    """Settings of a deep value-based learner; the defaults are the book's for its matrix games.
+class RunConfig:
+    """Settings that every deep learner has.
 
     Raises:
         InputError: a value outside its range.
     """
 
     steps: int = 20_000
-    """Time steps; each steps all parallel copies once and makes one update (book, figures 9.10-9.15)."""
+    """Passes of the main loop's body (book, figures 9.10-9.15)."""
     seeds: int = 1
     """Independent runs trained at once, as one more batch axis (own choice)."""
     seed: int = 0
@@ -27,12 +27,33 @@ class Config:
     """Discount in [0, 1] (QMIX paper); it plays no part in a matrix game."""
     learning_rate: float = 3e-4
     """Adam's step size (book, figures 9.10-9.15)."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of the networks' hidden layers, with ReLU (book, figures 9.10-9.15)."""
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "copies"):
+            self._require(name, getattr(self, name) >= 1, "a positive integer")
+        self._require("steps", self.steps >= 0, "an integer, 0 or more")
+        self._require("gamma", 0 <= self.gamma <= 1, "between 0 and 1")
+        self._require("learning_rate", 0 < self.learning_rate < float("inf"), "positive and finite")
+        self._require("hidden", all(width >= 1 for width in self.hidden), "positive widths")
+
+    def _require(self, name: str, holds: bool, demand: str) -> None:
+        if not holds:
+            raise InputError(f"{name} is {getattr(self, name)!r}: it must be {demand}")
+
+
+@dataclass(frozen=True)
+class Config(RunConfig):
+    """Settings of a deep value-based learner; the defaults are the book's for its matrix games.
+
+    A step is a time step: it steps all parallel copies once and makes one update.
+    """
+
     batch_size: int = 128
     """Mini-batch size B (book, figures 9.10-9.15)."""
     capacity: int = 20_000
     """Transitions kept by each seed's replay buffer (own choice: a whole run of one copy)."""
-    hidden: tuple[int, ...] = (64, 64)
-    """Widths of the utility networks' hidden layers, with ReLU (book, figures 9.10-9.15)."""
     target_interval: int = 200
     """Updates from one copy of the target networks to the next (book, figures 9.10-9.15)."""
     epsilon_start: float = 1.0
@@ -43,20 +64,14 @@ class Config:
     """Time steps over which epsilon moves linearly from start to end; 0: epsilon_end throughout (own choice)."""
 
     def __post_init__(self) -> None:
-        positive = ("seeds", "copies", "batch_size", "target_interval")
-        for name in positive:
+        super().__post_init__()
+        for name in ("batch_size", "target_interval"):
             self._require(name, getattr(self, name) >= 1, "a positive integer")
-        for name in ("steps", "epsilon_steps"):
-            self._require(name, getattr(self, name) >= 0, "an integer, 0 or more")
-        for name in ("gamma", "epsilon_start", "epsilon_end"):
+        self._require("epsilon_steps", self.epsilon_steps >= 0, "an integer, 0 or more")
+        for name in ("epsilon_start", "epsilon_end"):
             self._require(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
-        self._require("learning_rate", 0 < self.learning_rate < float("inf"), "positive and finite")
-        self._require("hidden", all(width >= 1 for width in self.hidden), "positive widths")
         self._require("capacity", self.capacity >= self.copies, f"at least copies = {self.copies}")
-
-    def _require(self, name: str, holds: bool, demand: str) -> None:
-        if not holds:
-            raise InputError(f"{name} is {getattr(self, name)!r}: it must be {demand}")
+        self._require("capacity", self.capacity >= self.batch_size, f"at least batch_size = {self.batch_size}")
 
 
 @dataclass(frozen=True)
@@ -69,3 +84,81 @@ class QMIXConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require("embed", self.embed >= 1, "a positive integer")
+
+
+@dataclass(frozen=True)
+class QMIXEpisodesConfig(QMIXConfig):
+    """Settings of QMIX with replay of episodes; a step is one episode of every copy and one update."""
+
+    steps: int = 5_000
+    """Episodes that each copy plays (own choice)."""
+    batch_size: int = 32
+    """Episodes of a batch (QMIX paper)."""
+    capacity: int = 5_000
+    """Episodes kept by each seed's replay buffer (QMIX paper)."""
+    horizon: int = 25
+    """Most time steps of an episode: one that goes on is cut off there, and shorter ones take as long to compute (own
+    choice: that of repeated matrix games)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("horizon", self.horizon >= 1, "a positive integer")
+
+
+@dataclass(frozen=True)
+class ReinforceConfig(RunConfig):
+    """Settings of REINFORCE; a step is one episode of every copy and one update."""
+
+    horizon: int = 25
+    """Most time steps of an episode: one that goes on is cut off there, and shorter ones take as long to compute (own
+    choice: that of repeated matrix games)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("horizon", self.horizon >= 1, "a positive integer")
+
+
+@dataclass(frozen=True)
+class ActorCriticConfig(RunConfig):
+    """Settings of a learner with actors and critics; a step is a time step of all copies and one update."""
+
+    copies: int = 16
+    """Parallel copies K of the game for each seed, the batch of an update (own choice)."""
+    critic_learning_rate: float = 1e-3
+    """Adam's step size for the critics; learning_rate is the actors' (own choice: a critic that leads)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rate = self.critic_learning_rate
+        self._require("critic_learning_rate", 0 < rate < float("inf"), "positive and finite")
+
+
+@dataclass(frozen=True)
+class ParetoACConfig(ActorCriticConfig):
+    """Settings of Pareto-AC; a step is a rollout of all copies and one update.
+
+    "Authors' code": the settings for matrix games in EPyMARL, pac_ns.yaml.
+    """
+
+    copies: int = 10
+    """Parallel copies K of the game for each seed (authors' code)."""
+    critic_learning_rate: float = 3e-4
+    """Adam's step size for both kinds of critics; learning_rate is the actors' (authors' code)."""
+    n_steps: int = 10
+    """Time steps of a rollout, the most rewards that a target sums before it bootstraps (authors' code)."""
+    tau: float = 0.01
+    """Share of the way that the target networks go towards the online ones in each update (authors' code)."""
+    entropy_start: float = 20.0
+    """Coefficient c_H of the entropy at the first update (Pareto-AC paper, matrix games; authors' code)."""
+    entropy_end: float = 0.01
+    """Coefficient c_H of the entropy once it has fallen (Pareto-AC paper)."""
+    entropy_share: float = 0.8
+    """Share of all steps over which c_H falls in a straight line from start to end (authors' code)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("n_steps", self.n_steps >= 1, "a positive integer")
+        for name in ("tau", "entropy_share"):
+            self._require(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
+        for name in ("entropy_start", "entropy_end"):
+            self._require(name, 0 <= getattr(self, name) < float("inf"), "finite, 0 or more")

@@ -7,11 +7,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from marlspec.errors import InputError
-from marlspec.reference.parts.learner import Learner
+from marlspec.reference.parts.learner import ValueLearner
 from marlspec.reference.parts.utilities import available_only
 
 
-def enumerated_batch(learner: Learner) -> Any:
+def enumerated_batch(learner: ValueLearner) -> Any:
     """Return all joint actions of a matrix game once each, as a batch [seeds, A_1 * .. * A_n, ..] for learner.learn.
 
     It is the data of the uniform policy without sampling noise.
@@ -25,7 +25,7 @@ def enumerated_batch(learner: Learner) -> Any:
     return batch
 
 
-def joint_batch(learner: Learner, state: Any = None) -> Any:
+def joint_batch(learner: ValueLearner, state: Any = None) -> Any:
     """Return the transitions of all available joint actions in one state, in row-major order, the same for each seed.
 
     Args:
@@ -46,11 +46,12 @@ def joint_batch(learner: Learner, state: Any = None) -> Any:
         "next_available": learner.available(following),
         "next_z": learner.centralized(following),
         "terminated": terminated.view(shape),
+        "filled": torch.ones_like(terminated).view(shape),
     }
     return learner.replay.kind(*(fields[name] for name in learner.replay.names))
 
 
-def joint_table(learner: Learner, state: Any = None) -> Float[Tensor, "seeds *A"]:
+def joint_table(learner: ValueLearner, state: Any = None) -> Float[Tensor, "seeds *A"]:
     """Return Q_tot of all available joint actions [seeds, A_1, .., A_n] in one state, the initial one by default."""
     state = learner.game.reset(1) if state is None else state
     counts = learner.game.available(state)[0].sum(-1).tolist()
@@ -58,7 +59,7 @@ def joint_table(learner: Learner, state: Any = None) -> Float[Tensor, "seeds *A"
         return learner.value(joint_batch(learner, state)).view(-1, *counts)
 
 
-def utility_table(learner: Learner, state: Any = None) -> Float[Tensor, "seeds n A"]:
+def utility_table(learner: ValueLearner, state: Any = None) -> Float[Tensor, "seeds n A"]:
     """Return all agents' utilities in one state; minus infinity for unavailable actions."""
     state = learner.game.reset(1) if state is None else state
     state = type(state)(*(value.expand(learner.config.seeds, *value.shape[1:]) for value in state))
@@ -66,6 +67,6 @@ def utility_table(learner: Learner, state: Any = None) -> Float[Tensor, "seeds n
         return available_only(learner.theta(learner.history(state)), learner.available(state)).squeeze(1)
 
 
-def _joint_actions(learner: Learner, state: Any) -> Int[Tensor, "J n"]:
+def _joint_actions(learner: ValueLearner, state: Any) -> Int[Tensor, "J n"]:
     own = [available.nonzero().squeeze(-1) for available in learner.game.available(state)[0]]
     return torch.stack(torch.meshgrid(*own, indexing="ij"), -1).flatten(0, -2)

@@ -1,4 +1,4 @@
-"""What every deep value-based learner is made of: the parallel games, the clock, and saving and resuming."""
+"""What every deep learner is made of: the parallel games, the clock, and saving and resuming."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -7,11 +7,14 @@ from typing import Any, ClassVar
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map, tree_structure, tree_unflatten
 
 from marlspec.errors import InputError
 from marlspec.games.batched import BatchedGame
-from marlspec.reference.parts.config import Config
-from marlspec.reference.parts.networks import UtilityNetworks
+from marlspec.reference.parts.config import Config, RunConfig
+from marlspec.reference.parts.exploration import epsilon_greedy
+from marlspec.reference.parts.networks import PolicyNetworks, UtilityNetworks
+from marlspec.reference.parts.policies import log_policy, sample_actions
 from marlspec.reference.parts.randomness import default_generator
 from marlspec.reference.parts.replay import ReplayBuffer
 from marlspec.reference.parts.schedules import Schedule, constant, linear
@@ -40,12 +43,9 @@ class Learner(nn.Module, ABC):
             default generator itself holds it.
     """
 
-    config_type: ClassVar[type[Config]] = Config
-    theta: UtilityNetworks
-    optimiser: torch.optim.Optimizer
-    replay: ReplayBuffer[Any]
+    config_type: ClassVar[type[RunConfig]] = RunConfig
 
-    def __init__(self, game: BatchedGame[Any], config: Config) -> None:
+    def __init__(self, game: BatchedGame[Any], config: RunConfig) -> None:
         """Start S times K fresh copies of the game.
 
         Raises:
@@ -60,20 +60,19 @@ class Learner(nn.Module, ABC):
         if where.type != self.device.type:
             raise InputError(f"the game lives on {where} and the learner on {self.device}: give both the same device")
         self.t = self.updates = 0
-        self.epsilon = epsilon_schedule(config)
         self.parked: Tensor | None = None
 
     @abstractmethod
     def step(self) -> None:
-        """Make one time step of every copy and one update."""
+        """Make one pass of the main loop's body."""
 
     @abstractmethod
     def learn(self, batch: Any) -> Float[Tensor, " seeds"]:
         """Make one update on a batch [seeds, B, ..] and return each seed's loss."""
 
     @abstractmethod
-    def value(self, batch: Any) -> Float[Tensor, "seeds B"]:
-        """Return Q_tot of the batch's histories and joint actions."""
+    def act(self, state: Any, greedy: bool = False) -> Int[Tensor, "seeds K n"]:
+        """Choose actions in a game state of S * K copies, as when training or, greedily, as when evaluating."""
 
     def history(self, state: Any) -> Float[Tensor, "seeds K n h"]:
         """Return the agents' histories in a game state of S * K copies: the last observations."""
@@ -96,10 +95,16 @@ class Learner(nn.Module, ABC):
             The game state that the actions led to, from before the restart; the rewards; and which copies terminated.
             A truncated copy starts afresh as well but is not terminated: its target bootstraps.
         """
+        following, rewards, terminated, _ = self.play(action)
+        return following, rewards, terminated
+
+    def play(
+        self, action: Int[Tensor, "seeds K n"]
+    ) -> tuple[Any, Float[Tensor, "seeds K n"], Bool[Tensor, "seeds K"], Bool[Tensor, "seeds K"]]:
+        """Do as apply_actions does, and also return which copies were truncated: no return reaches past that either."""
         following, rewards, terminated, truncated = self.game.step(self.game_state, action.flatten(0, 1))
-        fresh = self.game.reset(self.config.seeds * self.config.copies)
-        self.game_state = _select(terminated | truncated, fresh, following)
-        return following, self._per_seed(rewards), self._per_seed(terminated)
+        self.game_state = restarted(self.game, following, terminated | truncated)
+        return following, *(self._per_seed(value) for value in (rewards, terminated, truncated))
 
     def _per_seed(self, value: Tensor) -> Tensor:
         return value.reshape(self.config.seeds, -1, *value.shape[1:])
@@ -107,8 +112,8 @@ class Learner(nn.Module, ABC):
     def get_extra_state(self) -> dict[str, Any]:
         """Return copies of what nn.Module does not save by itself: optimiser, game state, counters, random state."""
         return {
-            "optimiser": copy.deepcopy(self.optimiser.state_dict()),
-            "game_state": tuple(value.clone() for value in self.game_state),
+            "optimisers": {name: copy.deepcopy(own.state_dict()) for name, own in self._optimisers().items()},
+            "game_state": [leaf.clone() for leaf in tree_leaves(self.game_state)],
             "t": self.t,
             "updates": self.updates,
             "random_state": default_generator(self.device).get_state() if self.parked is None else self.parked,
@@ -123,13 +128,54 @@ class Learner(nn.Module, ABC):
         generator = default_generator(self.device)
         if state["random_state"].shape != generator.get_state().shape:
             raise InputError(f"the state was saved on another kind of device than {self.device}: resume on that kind")
-        self.optimiser.load_state_dict(copy.deepcopy(state["optimiser"]))
-        self.game_state = type(self.game_state)(*(value.to(self.device, copy=True) for value in state["game_state"]))
+        for name, own in self._optimisers().items():
+            own.load_state_dict(copy.deepcopy(state["optimisers"][name]))
+        leaves = [leaf.to(self.device, copy=True) for leaf in state["game_state"]]
+        self.game_state = tree_unflatten(leaves, tree_structure(self.game_state))
         self.t, self.updates = state["t"], state["updates"]
         if self.parked is None:
             generator.set_state(state["random_state"])
         else:
             self.parked = state["random_state"]
+
+    def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
+
+
+class ValueLearner(Learner):
+    """A learner of utilities from a replay buffer, which explores by chance."""
+
+    config_type: ClassVar[type[Config]] = Config
+    theta: UtilityNetworks
+    optimiser: torch.optim.Optimizer
+    replay: ReplayBuffer[Any]
+
+    def __init__(self, game: BatchedGame[Any], config: Config) -> None:
+        super().__init__(game, config)
+        self.config: Config = config
+        self.epsilon = epsilon_schedule(config)
+
+    @abstractmethod
+    def value(self, batch: Any) -> Float[Tensor, "seeds B *n"]:
+        """Return the values of the batch's histories and actions: of joint actions, or of each agent's."""
+
+    @torch.no_grad()
+    def act(self, state: Any, greedy: bool = False) -> Int[Tensor, "seeds K n"]:
+        """Choose epsilon-greedy actions, or greedy ones."""
+        utilities = self.theta(self.history(state))
+        return epsilon_greedy(utilities, self.available(state), 0.0 if greedy else self.epsilon(self.t))
+
+
+class ActorLearner(Learner):
+    """A learner of stochastic policies."""
+
+    phi: PolicyNetworks
+
+    @torch.no_grad()
+    def act(self, state: Any, greedy: bool = False) -> Int[Tensor, "seeds K n"]:
+        """Draw actions from the policies, or take the most probable ones."""
+        log_pi = log_policy(self.phi(self.history(state)), self.available(state))
+        return log_pi.argmax(-1) if greedy else sample_actions(log_pi)
 
 
 def require_common_reward(game: BatchedGame[Any], algorithm: str) -> None:
@@ -166,8 +212,13 @@ def epsilon_schedule(config: Config) -> Schedule:
     return linear(config.epsilon_start, config.epsilon_end, config.epsilon_steps)
 
 
-def _select(finished: Bool[Tensor, " K"], fresh: Any, following: Any) -> Any:
-    """Return the fresh state where a copy has finished, else the following one; field by field."""
-    pairs = zip(fresh, following, strict=True)
-    fields = (torch.where(finished.view(-1, *[1] * (new.dim() - 1)), new, old) for new, old in pairs)
-    return type(following)(*fields)
+def restarted(game: BatchedGame[Any], state: Any, finished: Bool[Tensor, " K"]) -> Any:
+    """Start finished copies afresh: as the game does it where it has a restart(), else from the state of a reset()."""
+    if hasattr(game, "restart"):
+        return game.restart(state, finished)
+    return select(finished, game.reset(len(finished)), state)
+
+
+def select(finished: Bool[Tensor, " K"], fresh: Any, following: Any) -> Any:
+    """Return the fresh state where a copy has finished, else the following one; tensor by tensor."""
+    return tree_map(lambda new, old: torch.where(finished.view(-1, *[1] * (new.dim() - 1)), new, old), fresh, following)

@@ -32,8 +32,8 @@ class EnsembleLinear(nn.Module):
         return torch.baddbmm(self.bias.flatten(0, -3), x, self.weight.flatten(0, -3))
 
 
-class UtilityNetworks(nn.Module):
-    """The utilities Q(h_i, .; theta_i) of n agents by n separate networks theta_1 .. theta_n, and so for each seed.
+class AgentNetworks(nn.Module):
+    """n separate networks, one for each agent, and so for each seed.
 
     Each is a multi-layer perceptron with ReLU between its layers. Parameters have shape [*seeds, n, in, out].
     """
@@ -41,26 +41,42 @@ class UtilityNetworks(nn.Module):
     def __init__(
         self,
         n_agents: int,
-        history_size: int,
-        n_actions: int,
+        n_in: int,
+        n_out: int,
         hidden: Sequence[int] = (64, 64),
         seeds: Sequence[int] = (),
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__()
-        sizes = [history_size, *hidden, n_actions]
         ensemble = (*seeds, n_agents)
-        layers = [EnsembleLinear(ensemble, i, j, device) for i, j in pairwise(sizes)]
+        layers = [EnsembleLinear(ensemble, i, j, device) for i, j in pairwise([n_in, *hidden, n_out])]
         self.layers = nn.ModuleList(layers)
 
-    def forward(self, histories: Float[Tensor, "*seeds B n h"]) -> Float[Tensor, "*seeds B n A"]:
-        """Return every agent's utilities of its own actions."""
-        by_agent = histories.transpose(-2, -3)
+    def forward(self, inputs: Float[Tensor, "*seeds B n i"]) -> Float[Tensor, "*seeds B n j"]:
+        """Apply each agent's network to that agent's input."""
+        by_agent = inputs.transpose(-2, -3)
         first, *rest = self.layers
         x: Tensor = first(by_agent.flatten(0, -3))
         for layer in rest:
             x = layer(torch.relu(x))
         return x.view(*by_agent.shape[:-1], -1).transpose(-2, -3)
+
+
+class UtilityNetworks(AgentNetworks):
+    """The utilities Q(h_i, .; theta_i): from histories [.., B, n, h] to [.., B, n, A]."""
+
+
+class PolicyNetworks(AgentNetworks):
+    """The logits of the policies pi(. | h_i; phi_i): from histories [.., B, n, h] to [.., B, n, A]."""
+
+
+class CriticNetworks(AgentNetworks):
+    """State values V(h_i; theta_i), or V(h_i, z; theta_i): from [.., B, n, h] or [.., B, n, h + z] to [.., B, n, 1]."""
+
+    def values(self, inputs: Float[Tensor, "*seeds B n i"]) -> Float[Tensor, "*seeds B n"]:
+        """Return every agent's value."""
+        values: Tensor = self(inputs)
+        return values.squeeze(-1)
 
 
 def frozen_copy(network: Network) -> Network:
@@ -73,3 +89,10 @@ def synchronise(target: nn.Module, online: nn.Module) -> None:
     """Set a target network's parameters equal to the online network's."""
     for copied, parameter in zip(target.parameters(), online.parameters(), strict=True):
         copied.copy_(parameter)
+
+
+@torch.no_grad()
+def approach(target: nn.Module, online: nn.Module, tau: float) -> None:
+    """Move a target network's parameters by the share tau of the way to the online network's (soft update)."""
+    for copied, parameter in zip(target.parameters(), online.parameters(), strict=True):
+        copied.lerp_(parameter, tau)

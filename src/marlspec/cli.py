@@ -36,12 +36,15 @@ COMMANDS = {
     "list": Command("marlspec.reference.commands", "list_command", "list algorithms and games with their sources"),
     "show": Command("marlspec.reference.commands", "show_command", "print an algorithm's pseudocode beside its code"),
     "train": Command("marlspec.reference.commands", "train_command", "train an algorithm on a game"),
+    "reproduce": Command(
+        "marlspec.reference.reproduction.command", "reproduce_command", "the sources' tables and figures from our runs"
+    ),
 }
 
 
 def usage() -> str:
     """Return the help text: one line per command."""
-    lines = [f"  {name:<8} {command.summary}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:<9} {command.summary}" for name, command in COMMANDS.items()]
     return "\n".join(
         [
             "usage: marlspec COMMAND ...",

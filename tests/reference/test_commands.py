@@ -17,7 +17,8 @@ QUICK = ["--steps", "4", "--hidden", "4", "--batch-size", "4", "--capacity", "16
 def test_list_names_algorithms_and_games_with_their_sources(capsys):
     assert run(["list"]) == 0
     out = capsys.readouterr().out
-    for word in ("vdn", "qmix", "Algorithm 21", "1803.11485", "climbing", "3 stages", "stag-hunt", "57 states"):
+    words = ["vdn", "qmix", "Algorithm 21", "1803.11485", "climbing", "3 stages", "stag-hunt", "57 states"]
+    for word in [*words, "repeated:NAME", "foraging:8x8-2p-3f-coop", "speaker-listener", "3x5"]:
         assert word in out
 
 
@@ -79,8 +80,7 @@ def test_the_same_seed_prints_the_same_tables(capsys):
         (["train", "nope", "climbing"], "no algorithm named 'nope'"),
         (["train", "vdn", "nope"], "no game named 'nope'"),
         (["train", "vdn", "stag-hunt"], "common-reward"),
-        (["train", "vdn", "foraging"], "vdn trains on matrix and staged games; cql and iql take foraging"),
-        (["train", "qmix", "goals:2"], "qmix trains on matrix and staged games; cql and iql take goals:2"),
+        (["train", "iql", "speaker-listener"], "iql keeps a table of all states and takes games up to goals"),
         (["train", "vdn"], "name an algorithm and a game first"),
         (["train", "--seeds", "2", "vdn", "climbing"], "name an algorithm and a game first"),
         (["train", "vdn", "climbing", "--device", "abacus"], "no device 'abacus'"),

@@ -76,6 +76,7 @@ def test_the_example_is_in_order():
         ("# 4 (E6)", "# 4", "line 4 applies E6, but no marker of it says so"),
         ("# 7", "# 7 (E6)", "the listing's line does not apply E6"),
         ("(E6)", "(E999)", "unknown erratum E999"),
+        ("(E6)", "(D999)", "unknown erratum D999"),
         ("     4  ", "     4  (before line 3: by nature) ", "line 4 comes after line 3"),
     ],
 )

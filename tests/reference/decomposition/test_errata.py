@@ -1,23 +1,14 @@
-"""The errata of Algorithms 21 and 22: each printed form takes the place of the reference's own line and fails."""
-
-import inspect
-import types
-from pathlib import Path
+"""The errata of VDN and both QMIX: each printed form takes the place of the reference's own line and fails."""
 
 import pytest
 import torch
 
-from marlspec.reference.decomposition import qmix, vdn
-from marlspec.reference.errata import ERRATA
-
-
-def patched(module, corrected, printed):
-    """Return a copy of a module with one piece of its source, which must be there exactly once, as printed."""
-    source = inspect.getsource(module)
-    assert source.count(corrected) == 1, corrected
-    changed = types.ModuleType(module.__name__ + "_as_printed")
-    exec(compile(source.replace(corrected, printed), "as printed", "exec"), changed.__dict__)
-    return changed
+from marlspec.games.batched import BatchedStagedGame, StagedState
+from marlspec.games.matrix import NormalFormGame
+from marlspec.games.staged import TERMINAL, StagedGame
+from marlspec.reference.decomposition import qmix, qmix_episodes, vdn
+from marlspec.reference.parts.config import QMIXEpisodesConfig
+from marlspec.reference.parts.enumeration import joint_table
 
 
 def make(module, game, **changes):
@@ -75,12 +66,12 @@ def test_e3(corridor, monkeypatch):
     assert target_depends_on_the_online_hypernetwork(qmix, corridor, monkeypatch) == (False, False)
 
 
-def test_e3_as_printed_the_target_moves_with_what_is_being_learned(corridor, monkeypatch):
-    printed = patched(qmix, LINE_16, LINE_16.replace("theta_bar_hyper", "theta_hyper"))
+def test_e3_as_printed_the_target_moves_with_what_is_being_learned(corridor, monkeypatch, as_printed):
+    printed = as_printed(qmix, LINE_16, LINE_16.replace("theta_bar_hyper", "theta_hyper"))
     assert target_depends_on_the_online_hypernetwork(printed, corridor, monkeypatch) == (True, True)
 
 
-def test_e3_as_printed_line_22_leaves_the_target_hypernetwork_behind(corridor):
+def test_e3_as_printed_line_22_leaves_the_target_hypernetwork_behind(corridor, as_printed):
     def agree_after_synchronising(module):
         learner = make(module, corridor, target_interval=2)
         for _ in range(2):
@@ -89,7 +80,7 @@ def test_e3_as_printed_line_22_leaves_the_target_hypernetwork_behind(corridor):
         return all(torch.equal(online, copied) for online, copied in pairs)
 
     assert agree_after_synchronising(qmix)
-    assert not agree_after_synchronising(patched(qmix, LINE_22, "            pass  # 22"))
+    assert not agree_after_synchronising(as_printed(qmix, LINE_22, "            pass  # 22"))
 
 
 @pytest.mark.parametrize("module", [vdn, qmix])
@@ -98,9 +89,9 @@ def test_e6(corridor, module):
 
 
 @pytest.mark.parametrize("module", [vdn, qmix])
-def test_e6_as_printed_the_target_bootstraps_past_the_end(corridor, module):
+def test_e6_as_printed_the_target_bootstraps_past_the_end(corridor, as_printed, module):
     """Without the flag in the tuple the target line has nothing to test: every row reads as not terminal."""
-    printed = patched(module, "            terminated=terminated,\n", "            terminated=terminated & False,\n")
+    printed = as_printed(module, "            terminated=terminated,\n", "            terminated=terminated & False,\n")
     assert largest_error_at_the_end(printed, corridor) > 0.5
 
 
@@ -123,7 +114,98 @@ def largest_error_at_the_end(module, game):
     return float((y - stored.reward).abs().max())
 
 
-@pytest.mark.parametrize("number", ERRATA)
-def test_every_erratum_of_the_ledger_names_a_test_that_exists(number):
-    file, _, name = ERRATA[number].shown_by.partition("::")
-    assert f"def {name}(" in (Path(__file__).parents[3] / file).read_text(encoding="utf-8")
+# --- QMIX on episodes -------------------------------------------------------------------------------------------------
+
+
+class Chain(BatchedStagedGame):
+    """Two steps without a choice, of rewards 0 and 1; the observation tells them apart, the state does not."""
+
+    def __init__(self):
+        pays = [NormalFormGame.common_reward([[reward]]) for reward in (0, 1)]
+        super().__init__(StagedGame(pays, [[[1]], [[TERMINAL]]]))
+        self.state_size = 1
+
+    def centralized(self, state):
+        return torch.ones(len(state.stage), 1)
+
+
+def on_episodes(module, game, **changes):
+    settings = {"hidden": (8,), "embed": 4, "copies": 2, "batch_size": 4, "horizon": 2, "learning_rate": 0.02}
+    return module.QMIXEpisodes(game, QMIXEpisodesConfig(**{**settings, "gamma": 0.9, "target_interval": 5, **changes}))
+
+
+def values_of_the_chain(module):
+    learner = on_episodes(module, Chain())
+    for _ in range(200):
+        learner.step()
+    return [joint_table(learner, StagedState(torch.tensor([stage]))).item() for stage in (0, 1)]
+
+
+def test_e17():
+    assert values_of_the_chain(qmix_episodes) == pytest.approx([0.9, 1.0], abs=0.05)
+
+
+def test_e17_as_printed_a_value_sees_no_later_reward(as_printed):
+    corrected = "self.theta_bar(steps.next_history)"
+    printed = as_printed(qmix_episodes, corrected, corrected.replace("next_history", "history"))
+    assert values_of_the_chain(printed) == pytest.approx([0.0, 1.0], abs=0.05)
+
+
+def targets_start_equal(module, game):
+    learner = on_episodes(module, game)
+    pairs = ((learner.theta, learner.theta_bar), (learner.theta_hyper, learner.theta_bar_hyper))
+    return [all(map(torch.equal, online.parameters(), target.parameters())) for online, target in pairs]
+
+
+def epsilon_after_the_first_episode(module, game):
+    learner = on_episodes(module, game, epsilon_start=1.0, epsilon_end=0.0, epsilon_steps=4)
+    learner.step()
+    return learner.epsilon(learner.t)
+
+
+ERRORS = torch.tensor([[[3.0, 1.0], [2.0, 5.0]]])
+
+
+def loss_of(module, filled):
+    return module.loss(ERRORS[:, : len(filled)], torch.zeros(1, len(filled), 2), torch.tensor([filled])).tolist()
+
+
+def test_e18(corridor):
+    assert targets_start_equal(qmix_episodes, corridor) == [True, True]
+    learner = on_episodes(qmix_episodes, corridor)
+    learner.step()
+    assert learner.replay.z.any()
+    assert learner.replay.next_z.any()
+    assert epsilon_after_the_first_episode(qmix_episodes, corridor) == 0.5
+    assert loss_of(qmix_episodes, [[True, True]]) == [(9 + 1) / 2]
+    assert loss_of(qmix_episodes, [[True, False], [True, False]]) == [(9 + 4) / 2]
+
+
+@pytest.mark.parametrize(
+    ("corrected", "drawn_apart", "equal"),
+    [
+        ("frozen_copy(self.theta)", "UtilityNetworks(n, h, A, config.hidden, (config.seeds,))", [False, True]),
+        ("frozen_copy(self.theta_hyper)", "Hypernetwork(n, z, config.embed, (config.seeds,))", [True, False]),
+    ],
+)
+def test_e18_as_printed_line_1_lets_targets_start_anywhere(corridor, as_printed, corrected, drawn_apart, equal):
+    assert targets_start_equal(as_printed(qmix_episodes, corrected, drawn_apart), corridor) == equal
+
+
+@pytest.mark.parametrize("line", ["                z=z,\n", "                next_z=self.centralized(next_state),\n"])
+def test_e18_as_printed_line_13_leaves_out_what_line_17_draws(corridor, as_printed, line):
+    learner = on_episodes(as_printed(qmix_episodes, line, ""), corridor)
+    with pytest.raises(TypeError, match=r"missing 1 required positional argument: '(next_)?z'"):
+        learner.step()
+
+
+def test_e18_as_printed_time_stands_still(corridor, as_printed):
+    printed = as_printed(qmix_episodes, "self.t += 1", "pass")
+    assert epsilon_after_the_first_episode(printed, corridor) == 1.0
+
+
+def test_e18_as_printed_line_17_takes_the_number_of_episodes_for_that_of_time_steps(as_printed):
+    corrected = "torch.where(filled, y - value, 0.0)"
+    printed = as_printed(qmix_episodes, corrected, "(y - value)[..., : y.shape[-2]]")
+    assert loss_of(printed, [[True, True]]) == [9 / 2], "one episode: its second step is lost"
+    assert loss_of(printed, [[True, False], [True, False]]) == [(9 + 1 + 4 + 25) / 2], "two: steps after the end count"

@@ -1,11 +1,7 @@
 """What both learners promise beyond their listings: saving, seeds, copies, devices, no waiting for the device."""
 
-import io
-from collections import Counter
-
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from marlspec.errors import InputError
 from marlspec.games.batched import BatchedStagedGame
@@ -26,49 +22,22 @@ def make(algorithm, game, **changes):
     return algorithm(game, algorithm.config_type(**{**SETTINGS, **changes}))
 
 
-def same(left, right):
-    """Whether two nested structures of tensors, dicts and sequences agree to the bit."""
-    if isinstance(left, torch.Tensor):
-        return torch.equal(left, right)
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
-    if isinstance(left, list | tuple):
-        return len(left) == len(right) and all(map(same, left, right))
-    return left == right
-
-
-def test_same_tells_differences():
+def test_same_tells_differences(promises):
     state = {"a": torch.zeros(2), "b": ({"c": 1},)}
-    assert same(state, {"a": torch.zeros(2), "b": ({"c": 1},)})
-    assert not same(state, {"a": torch.ones(2), "b": ({"c": 1},)})
-    assert not same(state, {"a": torch.zeros(2), "b": ({"c": 2},)})
+    assert promises.same(state, {"a": torch.zeros(2), "b": ({"c": 1},)})
+    assert not promises.same(state, {"a": torch.ones(2), "b": ({"c": 1},)})
+    assert not promises.same(state, {"a": torch.zeros(2), "b": ({"c": 2},)})
 
 
 @pytest.mark.parametrize("through_a_file", [True, False])
-def test_resuming_gives_the_same_bits_as_not_stopping(algorithm, corridor, through_a_file):
-    learner = make(algorithm, corridor, epsilon_start=1.0, epsilon_end=0.1, epsilon_steps=20)
-    for _ in range(18):  # past the replay buffer's wrap, within an episode, between two target updates
-        learner.step()
-    saved = learner.state_dict()
-    if through_a_file:
-        file = io.BytesIO()
-        torch.save(saved, file)
-        saved = torch.load(io.BytesIO(file.getvalue()), weights_only=True)
-    torch.manual_seed(999)
-    other = make(algorithm, corridor, epsilon_start=1.0, epsilon_end=0.1, epsilon_steps=20)
-    other.load_state_dict(saved)
-    assert same(learner.state_dict(), other.state_dict())
-    for _ in range(9):
-        other.step()
-    resumed = other.state_dict()
-    torch.set_rng_state(saved["_extra_state"]["random_state"])
-    for _ in range(9):
-        learner.step()
-    assert same(learner.state_dict(), resumed)
-    assert learner.t == 27
+def test_resuming_gives_the_same_bits_as_not_stopping(algorithm, corridor, promises, through_a_file):
+    def exploring():
+        return make(algorithm, corridor, epsilon_start=1.0, epsilon_end=0.1, epsilon_steps=20)
+
+    promises.resumes(exploring, 18, 9, through_a_file)  # past the replay buffer's wrap, between two target updates
 
 
-def test_training_further_gives_the_same_bits_as_training_at_once(algorithm, corridor):
+def test_training_further_gives_the_same_bits_as_training_at_once(algorithm, corridor, promises):
     config = algorithm.config_type(**SETTINGS, seed=3, steps=14)
     whole = train(algorithm, corridor, config).learner
     part = train(algorithm, corridor, algorithm.config_type(**SETTINGS, seed=3, steps=5)).learner
@@ -77,7 +46,7 @@ def test_training_further_gives_the_same_bits_as_training_at_once(algorithm, cor
     fresh = train(algorithm, corridor, algorithm.config_type(**SETTINGS, seed=8, steps=1)).learner
     fresh.load_state_dict(part.state_dict())
     run(fresh, 5)
-    assert same(whole.state_dict(), fresh.state_dict())
+    assert promises.same(whole.state_dict(), fresh.state_dict())
 
 
 def test_training_leaves_the_callers_random_numbers_alone(algorithm, corridor):
@@ -86,13 +55,13 @@ def test_training_leaves_the_callers_random_numbers_alone(algorithm, corridor):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_the_seed_alone_decides(algorithm, corridor):
+def test_the_seed_alone_decides(algorithm, corridor, promises):
     def trained(seed):
         torch.rand(seed)
         return train(algorithm, corridor, algorithm.config_type(**SETTINGS, seed=seed, steps=6)).learner.state_dict()
 
-    assert same(trained(1), trained(1))
-    assert not same(trained(1)["theta.layers.0.weight"], trained(2)["theta.layers.0.weight"])
+    assert promises.same(trained(1), trained(1))
+    assert not promises.same(trained(1)["theta.layers.0.weight"], trained(2)["theta.layers.0.weight"])
 
 
 def test_a_state_from_another_kind_of_device_is_refused(algorithm, corridor):
@@ -136,26 +105,6 @@ def test_seeds_draw_different_mini_batches_from_their_own_data(algorithm):
     assert not torch.equal(batch.action[0], batch.action[1])
 
 
-class Waits(TorchDispatchMode):
-    """Counts the operators whose result or arguments make the host wait for the device."""
-
-    FORBIDDEN = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "item", "equal", "is_nonzero")
-
-    def __init__(self):
-        super().__init__()
-        self.found = Counter()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        name = function.overloadpacket.__name__
-        boolean_index = name in ("index", "index_put_", "index_put") and any(
-            i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1]
-        )
-        moved = name == "_to_copy" and (kwargs or {}).get("device") is not None
-        if name in self.FORBIDDEN or boolean_index or moved:
-            self.found[name] += 1
-        return function(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize(
     "wait",
     [
@@ -167,19 +116,15 @@ class Waits(TorchDispatchMode):
         lambda x: x.masked_select(x > 0),
     ],
 )
-def test_the_counter_of_waits_sees(wait):
-    with Waits() as waits:
+def test_the_counter_of_waits_sees(wait, promises):
+    with promises.Waits() as waits:
         wait(torch.ones(3))
     assert waits.found
 
 
-def test_a_step_never_waits_for_the_device(algorithm):
+def test_a_step_never_waits_for_the_device(algorithm, promises):
     learner = make(algorithm, BatchedStagedGame(get("two-step")), epsilon_start=1.0, epsilon_end=0.0, epsilon_steps=4)
-    learner.step()
-    with Waits() as waits:
-        for _ in range(8):  # two target updates among them
-            learner.step()
-    assert not waits.found
+    promises.never_waits(learner, 8)  # two target updates among them
 
 
 def test_games_of_the_catalogue_with_different_rewards_are_refused(algorithm):

@@ -61,7 +61,7 @@ def test_layers_start_as_pytorchs_linear_layers():
 
 
 def test_utility_networks_are_separate_perceptrons():
-    networks = UtilityNetworks(n_agents=3, history_size=4, n_actions=2, hidden=(5, 6), seeds=(2,))
+    networks = UtilityNetworks(n_agents=3, n_in=4, n_out=2, hidden=(5, 6), seeds=(2,))
     histories = torch.randn(2, 7, 3, 4)
     out = networks(histories)
     for s in range(2):
@@ -226,7 +226,8 @@ def test_defaults_are_the_books_for_matrix_games():
         {"learning_rate": 0.0},
         {"learning_rate": math.inf},
         {"hidden": (64, 0)},
-        {"capacity": 3, "copies": 4},
+        {"capacity": 3, "copies": 4, "batch_size": 2},
+        {"capacity": 3, "copies": 2, "batch_size": 4},
         {"embed": 0},
     ],
 )

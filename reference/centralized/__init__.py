@@ -1,0 +1,1 @@
+"""Algorithms with critics that know more than an agent does."""

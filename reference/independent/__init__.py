@@ -1,0 +1,1 @@
+"""Algorithms in which every agent learns by itself, as if it were alone."""

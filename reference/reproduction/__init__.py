@@ -1,0 +1,1 @@
+"""The sources' tables and figures again, from our own runs: `marlspec reproduce`."""

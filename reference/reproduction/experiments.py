@@ -1,0 +1,149 @@
+"""Which tables and figures of the sources are reproduced, with what settings."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from marlspec.errors import InputError
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One algorithm of a figure.
+
+    Attributes:
+        algorithm: its name, as in `marlspec list`.
+        label: what the figure calls it.
+        settings: what differs from the experiment's settings.
+        steps: passes of its main loop in the full run.
+        published: the return at which the source's own run ends; None where the source prints no number.
+    """
+
+    algorithm: str
+    label: str
+    steps: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    published: float | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Learning curves of several algorithms on one game.
+
+    Attributes:
+        name: as given to `marlspec reproduce`.
+        title, caption: what the figure shows; the caption says what the source found.
+        source: where it is printed.
+        game: as given to `marlspec train`.
+        curves: the algorithms.
+        settings: settings that all share; the others are the algorithms' defaults.
+        reference_lines: returns that mean something in this game, by what they are.
+    """
+
+    name: str
+    title: str
+    caption: str
+    source: str
+    game: str
+    curves: tuple[Curve, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    reference_lines: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Learned joint tables of VDN and QMIX on matrix and staged games.
+
+    Attributes:
+        name: as given to `marlspec reproduce`.
+        title, caption, source: as of a figure.
+        games: the games.
+        steps: time steps of every run.
+        settings: settings that differ from the algorithms' defaults.
+    """
+
+    name: str
+    title: str
+    caption: str
+    source: str
+    games: tuple[str, ...]
+    steps: int
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+LECTURE = "lecture to Albrecht, Christianos, Schäfer 2024"
+SEEDS = 10
+
+EXPERIMENTS: dict[str, Figure | Tables] = {
+    experiment.name: experiment
+    for experiment in (
+        Tables(
+            name="decomposition",
+            title="Value decomposition in matrix games",
+            caption="VDN fits the best sum of utilities, QMIX the best monotone function that its mixing network "
+            "finds. In Climbing neither finds the best joint action.",
+            source=f"{LECTURE}; the book's figures 9.10 to 9.15",
+            games=("linear", "monotonic", "climbing", "two-step-book"),
+            steps=20_000,
+        ),
+        Figure(
+            name="climbing",
+            title="Climbing: which equilibrium is found",
+            caption="Centralised A2C ends in the Pareto-dominated equilibrium (B, B), worth 7; Pareto actor-critic, "
+            "whose critics assume that the others cooperate, in the Pareto-optimal one (A, A), worth 11.",
+            source=f"{LECTURE}: Pareto Actor-Critic for Equilibrium Selection in Climbing Game",
+            game="climbing",
+            curves=(
+                Curve("ca2c", "Centralised A2C", 15_000, published=7.0),
+                Curve("pareto_ac", "Pareto-AC", 15_000, published=11.0),
+            ),
+            settings={"learning_rate": 1e-3, "critic_learning_rate": 3e-3, "copies": 32},
+            reference_lines={"(A, A)": 11.0, "(B, B)": 7.0, "(C, C)": 5.0},
+        ),
+        Figure(
+            name="speaker-listener",
+            title="Speaker-listener: what a centralised critic brings",
+            caption="The listener hears only the speaker, the speaker cannot move. The source finds that centralised "
+            "critics lead to higher returns than independent ones.",
+            source=f"{LECTURE}: Centralised critics, empirical results",
+            game="speaker-listener",
+            curves=(
+                Curve("ia2c", "Independent A2C", 25_000),
+                Curve("ca2c", "Centralised A2C", 25_000),
+            ),
+            settings={"learning_rate": 7e-4, "critic_learning_rate": 2e-3, "copies": 32},
+        ),
+        Figure(
+            name="foraging",
+            title="Level-based foraging, 8x8, two players, three items",
+            caption="The source finds that VDN and QMIX learn faster than independent deep Q-networks.",
+            source=f"{LECTURE}: value decomposition in level-based foraging",
+            game="foraging:8x8-2p-3f-coop",
+            curves=(
+                Curve("idqn", "IDQN", 40_000),
+                Curve("vdn", "VDN", 40_000),
+                Curve("qmix", "QMIX", 40_000),
+            ),
+            settings={
+                "copies": 16,
+                "capacity": 50_000,
+                "batch_size": 128,
+                "learning_rate": 5e-4,
+                "epsilon_start": 1.0,
+                "epsilon_end": 0.05,
+                "epsilon_steps": 6_000,
+            },
+            reference_lines={"all food": 1.0},
+        ),
+    )
+}
+
+
+def experiment_named(name: str) -> Figure | Tables:
+    """Return an experiment.
+
+    Raises:
+        InputError: no such experiment.
+    """
+    if name not in EXPERIMENTS:
+        raise InputError(f"no experiment is named {name!r}: the experiments are {', '.join(EXPERIMENTS)}")
+    return EXPERIMENTS[name]
