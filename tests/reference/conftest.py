@@ -176,7 +176,7 @@ def same(left, right):
 
 
 def resumes(make, before, after, through_a_file=True, time_steps=1):
-    """Assert that a learner saved after some steps, each of so many time steps, goes on with the same bits in another."""
+    """Assert that a learner saved after some steps, of so many time steps each, goes on with the same bits in another."""
     learner = make()
     for _ in range(before):
         learner.step()
