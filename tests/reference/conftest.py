@@ -176,7 +176,7 @@ def same(left, right):
 
 
 def resumes(make, before, after, through_a_file=True, time_steps=1):
-    """Assert that a learner saved after some steps, of so many time steps each, goes on with the same bits in another."""
+    """Assert that saving after some steps, of so many time steps each, and going on elsewhere gives the same bits."""
     learner = make()
     for _ in range(before):
         learner.step()
