@@ -43,16 +43,17 @@ class HistoryWindow:
         self.name = game.name
         self.n_agents = game.n_agents
         self.n_actions = game.n_actions
+        self.action_counts = getattr(game, "action_counts", (game.n_actions,) * game.n_agents)
         self.observation_size = length * (game.observation_size + 1)
         self.state_size = game.state_size
         self.common_reward = game.common_reward
+        if hasattr(game, "restart"):
+            self.restart = self._restart
 
     def reset(self, K: int) -> WindowState:
         """Return the state of K fresh copies, with their first observation alone in the window."""
         inner = self.game.reset(K)
-        latest = self._latest(inner)
-        before = torch.zeros_like(latest).expand(-1, -1, self.length - 1, -1)
-        return WindowState(inner, torch.cat([before, latest], dim=2))
+        return WindowState(inner, self._first(inner))
 
     def step(
         self, state: WindowState, actions: Int[Tensor, "K n"]
@@ -73,6 +74,15 @@ class HistoryWindow:
     def available(self, state: WindowState) -> Bool[Tensor, "K n A"]:
         """Return which actions each agent may take."""
         return self.game.available(state.inner)
+
+    def _restart(self, state: WindowState, finished: Bool[Tensor, " K"]) -> WindowState:
+        """Start the finished copies afresh as the game inside does it."""
+        inner = self.game.restart(state.inner, finished)  # type: ignore[attr-defined]
+        return WindowState(inner, torch.where(finished[:, None, None, None], self._first(inner), state.window))
+
+    def _first(self, inner: Any) -> Float[Tensor, "K n L o_and_1"]:
+        latest = self._latest(inner)
+        return torch.cat([torch.zeros_like(latest).expand(-1, -1, self.length - 1, -1), latest], dim=2)
 
     def _latest(self, inner: Any) -> Float[Tensor, "K n 1 o_and_1"]:
         observation = self.game.observe(inner)

@@ -210,9 +210,9 @@ class BatchedParallelEnv:
     the environments are.
 
     It is no function of its state. An environment has no copies of its past, so step() takes the last state alone and
-    refuses older ones. There are two groups of environments, and reset() begins new episodes in the one that was
-    stepped longest ago: one evaluation can go on beside the training. Finished copies alone are begun anew by
-    restart(). A saved learner that is loaded goes on with new episodes, by
+    refuses older ones. There are two groups of environments, and reset() begins new episodes in one whose episodes have
+    all ended, else in the one that was stepped longest ago: evaluations leave the training alone. Finished copies alone
+    are begun anew by restart(). A saved learner that is loaded goes on with new episodes, by
     learner.game_state = learner.game.reset(seeds * copies).
 
     Agents are the environment's possible_agents, in that order. Observation spaces are flattened (Discrete to one-hot
@@ -255,7 +255,8 @@ class BatchedParallelEnv:
         _require_parallel(env)
         self._layout = layout = _layout(env)
         first = _Environment(env, layout, common_reward)
-        self._groups = [[first], []]  # the one stepped longest ago comes first
+        self._environments = self._spare = [first]
+        self._groups: list[list[_Environment]] = [[], []]  # the one stepped longest ago comes first
         self.name = str(env.metadata.get("name", type(env).__name__))
         self.n_agents = len(layout.agents)
         self.n_actions = layout.n_actions
@@ -267,20 +268,21 @@ class BatchedParallelEnv:
         self.centralized_source = "env.state()" if has_state else "concatenated observations"
 
     def reset(self, K: int) -> EnvironmentsState:
-        """Begin an episode in each of K environments, those of the group that was stepped longest ago.
+        """Begin an episode in each of K environments, those of the group whose turn it is.
 
         Raises:
             InputError: K is no positive integer, or an environment has other agents or spaces than the first one had.
         """
         if isinstance(K, bool) or K < 1:
             raise InputError(f"reset({K}): the number of parallel copies must be a positive integer")
-        group = self._groups.pop(0)
+        ended = (g for g, group in enumerate(self._groups) if all(environment.over for environment in group))
+        ready = self._groups.pop(next(ended, 0)) + self._spare
+        ready += [self._another() for _ in range(len(ready), K)]
+        group, self._spare = ready[:K], ready[K:]
         self._groups.append(group)
-        while len(group) < K:
-            group.append(self._another())
-        for environment, seed in zip(group[:K], self._seeds(K), strict=True):
+        for environment, seed in zip(group, self._seeds(K), strict=True):
             environment.reset(seed)
-        return self._state(group[:K])
+        return self._state(group)
 
     def step(
         self, state: EnvironmentsState, actions: Int[Tensor, "K n"]
@@ -326,19 +328,18 @@ class BatchedParallelEnv:
 
     def close(self) -> None:
         """Close all environments."""
-        for environment in self._all():
+        for environment in self._environments:
             environment.env.close()
-
-    def _all(self) -> "list[_Environment]":
-        return [environment for group in self._groups for environment in group]
 
     def _another(self) -> "_Environment":
         env = self._factory()
-        if any(env is other.env for other in self._all()):
+        if any(env is other.env for other in self._environments):
             raise InputError("the factory returned the same environment again: make a new one at each call")
         if _layout(env) != self._layout:
             raise InputError(f"the factory made environments whose agents or spaces differ: {_layout(env)}")
-        return _Environment(env, self._layout, self.common_reward)
+        another = _Environment(env, self._layout, self.common_reward)
+        self._environments = [*self._environments, another]
+        return another
 
     def _seeds(self, K: int) -> list[int]:
         seeds: list[int] = torch.randint(SEEDS, (K,), device=self.device).tolist()
@@ -348,14 +349,13 @@ class BatchedParallelEnv:
         """Return the environments that stand in a state; InputError where there are none."""
         marks = state.mark.tolist()
         for g, group in enumerate(self._groups):
-            environments = group[: len(marks)]
-            if marks == [environment.mark for environment in environments]:
+            if marks == [environment.mark for environment in group]:
                 self._groups.append(self._groups.pop(g))
-                return environments
+                return group
         raise InputError(
             "no environments stand in this state: a PettingZoo environment cannot go back, so step the state that "
-            "reset(), step() or restart() returned last. With the second reset() the environments of a state begin new "
-            "episodes. After loading a saved learner begin new ones: learner.game_state = "
+            "reset(), step() or restart() returned last; of two states at most that are being played, a third reset() "
+            "ends one. After loading a saved learner begin new episodes: learner.game_state = "
             "learner.game.reset(seeds * copies)"
         )
 
@@ -400,6 +400,11 @@ class _Environment:
         self.rewards = np.zeros(n, np.float32)
         self.terminated = self.truncated = False
 
+    @property
+    def over(self) -> bool:
+        """Whether the episode has ended."""
+        return self.terminated or self.truncated
+
     def reset(self, seed: int) -> None:
         """Begin an episode."""
         observations, infos = self.env.reset(seed=seed)
@@ -416,7 +421,7 @@ class _Environment:
 
     def require_available(self, k: int, joint: Sequence[int]) -> None:
         """Raise InputError where an action of copy k cannot be taken."""
-        if self.terminated or self.truncated:
+        if self.over:
             return
         for agent, action, own in zip(self.layout.agents, joint, self.available, strict=True):
             if not 0 <= action < len(own) or not own[action]:
@@ -426,7 +431,7 @@ class _Environment:
     def step(self, joint: Sequence[int]) -> None:
         """Play a joint action; nothing happens after the end."""
         self.rewards = np.zeros_like(self.rewards)
-        if self.terminated or self.truncated:
+        if self.over:
             return
         acting = list(self.env.agents)
         answer = self.env.step({agent: self._action(agent, joint) for agent in acting})
@@ -500,8 +505,7 @@ class _Environment:
     ) -> NDArray[np.bool_]:
         """Which actions the agent may take [A]; those of the last who leave count for what comes after a truncation."""
         allowed = np.zeros(self.layout.n_actions, np.bool_)
-        over = self.terminated or self.truncated
-        if agent not in self.env.agents and not (over and was_there):
+        if agent not in self.env.agents and not (self.over and was_there):
             allowed[0] = True
             return allowed
         count = int(self.layout.actions[i].n)
@@ -509,7 +513,7 @@ class _Environment:
         mask = np.ones(count, np.bool_) if given is None else np.asarray(given).astype(np.bool_)
         if mask.shape != (count,):
             raise InputError(f"the {MASK} of {agent!r} has shape {list(mask.shape)}: it must have [{count}]; {FAULTS}")
-        if not mask.any() and not over:
+        if not mask.any() and not self.over:
             raise InputError(f"the {MASK} of {agent!r} leaves no action, and the episode goes on: {FAULTS}")
         allowed[:count] = mask | (not mask.any())
         return allowed

@@ -143,6 +143,13 @@ ERRATA = {
         "return: of returns 1 and 5 after 1 and 10 steps it comes to prefer the first",
         shown_by="tests/reference/independent/test_errata.py::test_d1",
     ),
+    "D2": Erratum(
+        where="lecture, the policy gradient, and Algorithm 18, line 9, against the gradient that NQMIX (Chen) starts from",
+        printed="the first drops the factor gamma^t of time step t, the second keeps it",
+        corrected="each as printed; only with the factor is it the gradient of the discounted return from the start, "
+        "and without it later steps count as much as if they came first",
+        shown_by="tests/reference/independent/test_errata.py::test_d2",
+    ),
 }
 
 

@@ -88,6 +88,23 @@ def test_a_copy_that_starts_afresh_remembers_nothing():
     assert observed[1, 0].tolist() == [100, 0, 1, 101, -1, 1]
 
 
+def test_a_game_that_restarts_copies_by_itself_does_so_inside():
+    class Restarting(Counter):
+        action_counts = (3, 2)
+
+        def restart(self, state, finished):
+            return Count(torch.where(finished, 7, state.value))
+
+    assert not hasattr(HistoryWindow(Counter(), 2), "restart")
+    assert HistoryWindow(Counter(), 2).action_counts == (3, 3)
+    game = HistoryWindow(Restarting(), 2)
+    assert game.action_counts == (3, 2)
+    state = game.restart(game.step(game.reset(2), ACTIONS)[0], torch.tensor([True, False]))
+    assert state.inner.value.tolist() == [7, 1]
+    assert game.observe(state)[0, 0].tolist() == [0, 0, 0, 7, -7, 1]
+    assert game.observe(state)[1, 0].tolist() == [100, 0, 1, 101, -1, 1]
+
+
 def test_a_window_of_one_shows_the_observation_alone():
     game = HistoryWindow(Counter(), 1)
     assert game.observe(game.reset(1))[0, 1].tolist() == [10, 0, 1]

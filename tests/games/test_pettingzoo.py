@@ -444,19 +444,31 @@ def test_only_the_last_state_can_be_stepped():
     assert not torch.equal(game.observe(old), game.observe(after))
 
 
-def test_an_evaluation_can_go_on_beside_the_training():
-    """A reset takes the environments that were stepped longest ago: those of the last evaluation, not of training."""
+def test_evaluations_leave_the_training_alone():
+    """Two evaluations after each step of training, in the same environments, of which the second has fewer copies."""
     game, made = game_of()
     training = game.reset(2)
     for _ in range(3):
+        for K in (3, 2):
+            evaluation = game.reset(K)
+            for _ in range(4):
+                evaluation, _, _, truncated = game.step(evaluation, legal(evaluation, 1))
+            assert truncated.all()
         training, *_ = game.step(training, legal(training, 0))
         training = game.restart(training, training.terminated)
-        evaluation = game.reset(3)
-        for _ in range(4):
-            evaluation, _, _, truncated = game.step(evaluation, legal(evaluation, 1))
-        assert truncated.all()
     assert len(made) == 5
     assert [env.clock for env in made] == [3, 3, 4, 4, 4]
+
+
+def test_unfinished_episodes_give_way_to_those_stepped_last():
+    game, _ = game_of()
+    first, second = game.reset(2), game.reset(2)
+    first, *_ = game.step(first, legal(first, 0))
+    third = game.reset(2)
+    with pytest.raises(InputError, match="no environments stand"):
+        game.step(second, legal(second, 0))
+    game.step(first, legal(first, 0))
+    game.step(third, legal(third, 0))
 
 
 def test_an_episode_that_took_another_way_is_not_the_same_state():
@@ -491,7 +503,7 @@ def test_a_reset_uses_the_same_environments_again():
     game, made = game_of()
     for K in (2, 3, 1, 3):
         assert game.observe(game.reset(K)).shape[0] == K
-    assert len(made) == 5, "two groups, one for the even resets"
+    assert len(made) == 5, "two groups"
     closed = []
     for env in made:
         env.close = lambda env=env: closed.append(env)

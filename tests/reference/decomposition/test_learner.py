@@ -98,7 +98,7 @@ def test_seeds_and_copies_are_only_axes(algorithm, seeds, copies):
 
 
 def test_seeds_draw_different_mini_batches_from_their_own_data(algorithm):
-    learner = make(algorithm, BatchedStagedGame(get("climbing")), seeds=2, copies=1, batch_size=64)
+    learner = make(algorithm, BatchedStagedGame(get("climbing")), seeds=2, copies=1, batch_size=64, capacity=64)
     for _ in range(20):
         learner.step()
     batch = learner.replay.sample(64)

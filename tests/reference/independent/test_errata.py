@@ -268,3 +268,32 @@ def test_d1(as_printed):
     assert bool((chances_of_the_short_episode(reinforce) > 0.9).all())
     unbiased = as_printed(reinforce, "(counted.sum(-2) / T)", "counted.sum(-2)")
     assert bool((chances_of_the_short_episode(unbiased) < 0.1).all())
+
+
+def two_steps_of_a_bandit(gamma):
+    """Gradients in the logits [step, arm] of two steps of a bandit, r = (1, 0): of J, and of the printed loss.
+
+    All four sequences of arms, each with its probability under uniform policies, are the expectation itself.
+    """
+    logits = torch.zeros(2, 2, dtype=torch.float64, requires_grad=True)
+    log_pi = logits.log_softmax(-1)
+    arms = torch.cartesian_prod(torch.arange(2), torch.arange(2))
+    rewards = (arms == 0).double().unsqueeze(-1)  # [episode, step, agent]
+    discounts = torch.tensor([1.0, gamma], dtype=torch.float64)
+    chances = log_pi[torch.arange(2), arms].sum(-1).exp()
+    objective = (chances * (rewards.squeeze(-1) * discounts).sum(-1)).sum()
+    running = torch.ones(4, 2, dtype=torch.bool)
+    G = reinforce.returns(rewards, running, gamma)
+    printed = reinforce.loss(G, log_pi[torch.arange(2), arms].unsqueeze(-1), running)
+    (of_objective,) = torch.autograd.grad(objective, logits, retain_graph=True)
+    (of_loss,) = torch.autograd.grad(printed.sum(), logits)
+    return of_objective, -2 * of_loss  # T = 2
+
+
+@pytest.mark.parametrize("gamma", [1.0, 0.5, 0.25])
+def test_d2(gamma):
+    """As printed the second step counts as if it came first: gamma^t is what makes it the gradient of J."""
+    of_objective, printed = two_steps_of_a_bandit(gamma)
+    torch.testing.assert_close(printed[0], of_objective[0])
+    torch.testing.assert_close(gamma * printed[1], of_objective[1])
+    assert torch.equal(printed[1], of_objective[1]) == (gamma == 1)
