@@ -144,7 +144,8 @@ ERRATA = {
         shown_by="tests/reference/independent/test_errata.py::test_d1",
     ),
     "D2": Erratum(
-        where="lecture, the policy gradient, and Algorithm 18, line 9, against the gradient that NQMIX (Chen) starts from",
+        where="lecture, the policy gradient, and Algorithm 18, line 9, against the gradient that NQMIX (Chen) starts "
+        "from",
         printed="the first drops the factor gamma^t of time step t, the second keeps it",
         corrected="each as printed; only with the factor is it the gradient of the discounted return from the start, "
         "and without it later steps count as much as if they came first",
