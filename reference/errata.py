@@ -136,6 +136,15 @@ ERRATA = {
         corrected="Pareto-optimal ones are equilibria there, but not the reverse: (B, B) of Climbing",
         shown_by="tests/test_errata.py::test_e27",
     ),
+    "E30": Erratum(
+        where="tutorial, COMA: what the baseline and the advantage are",
+        printed="the baseline is the value of some other action of the agent; the advantage is free of the noise of "
+        "the others' actions, and the chosen action's is the only one that is not zero",
+        corrected="the baseline is the average over all of the agent's actions under its policy, the chosen one among "
+        "them: over the others alone it changes the expected gradient. The advantage still depends on the others' "
+        "actions, as r = a_1 a_2 shows, and the agent's actions have advantages whose average is zero",
+        shown_by="tests/reference/centralized/test_errata.py::test_e30",
+    ),
     "D1": Erratum(
         where="book and lecture, Algorithm 18, line 9",
         printed="an episode's sum is weighted by 1/T, its own length",

@@ -162,3 +162,39 @@ class ParetoACConfig(ActorCriticConfig):
             self._require(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")
         for name in ("entropy_start", "entropy_end"):
             self._require(name, 0 <= getattr(self, name) < float("inf"), "finite, 0 or more")
+
+
+@dataclass(frozen=True)
+class COMAConfig(ActorCriticConfig):
+    """Settings of COMA; a step is one episode of every copy, a critic update for each time step and one of the actors.
+
+    RMSprop takes the place of Adam, as in the COMA paper.
+    """
+
+    copies: int = 10
+    """Episodes K of a batch for each seed (COMA paper: 30 / n, here for n = 3)."""
+    learning_rate: float = 5e-4
+    """RMSprop's step size for the actors (COMA paper)."""
+    critic_learning_rate: float = 5e-4
+    """RMSprop's step size for the critic (COMA paper)."""
+    horizon: int = 25
+    """Most time steps of an episode: one that goes on is cut off there, and shorter ones take as long to compute (own
+    choice: that of repeated matrix games)."""
+    td_lambda: float = 0.8
+    """Weight lambda of longer returns in the critic's targets (COMA paper)."""
+    target_interval: int = 150
+    """Critic updates from one copy of the target network to the next (COMA paper)."""
+    epsilon_start: float = 0.5
+    """Probability epsilon of a uniform action that the policies hold at the first step (COMA paper)."""
+    epsilon_end: float = 0.02
+    """The same from epsilon_steps on (COMA paper)."""
+    epsilon_steps: int = 750
+    """Steps over which epsilon moves linearly from start to end (COMA paper)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("horizon", "target_interval"):
+            self._require(name, getattr(self, name) >= 1, "a positive integer")
+        self._require("epsilon_steps", self.epsilon_steps >= 0, "an integer, 0 or more")
+        for name in ("td_lambda", "epsilon_start", "epsilon_end"):
+            self._require(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")

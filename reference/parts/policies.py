@@ -22,6 +22,17 @@ def log_policy(
     return torch.where(permitted(available), logits, -torch.inf).log_softmax(-1)
 
 
+def floored_log_policy(
+    logits: Float[Tensor, "*batch n A"], available: Bool[Tensor, "*batch n A"], epsilon: float
+) -> Float[Tensor, "*batch n A"]:
+    """Return log P(. | h_i), P = (1 - epsilon) softmax + epsilon / m over the m permitted actions."""
+    allowed = permitted(available)
+    softmax = torch.where(allowed, log_policy(logits, available), 0.0)
+    scale = torch.full_like(softmax, 1 - epsilon).log()
+    floor = (epsilon / allowed.to(logits.dtype).sum(-1, keepdim=True)).log()
+    return torch.where(allowed, torch.logaddexp(softmax + scale, floor), -torch.inf)
+
+
 def sample_actions(log_pi: Float[Tensor, "*batch n A"]) -> Int[Tensor, "*batch n"]:
     """Draw each agent's action from its own policy.
 

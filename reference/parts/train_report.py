@@ -54,10 +54,9 @@ def _has_joint_values(learner: Learner, algorithm: str) -> bool:
 def _returns(run: Run[Learner]) -> "Table":
     """Lay out the returns of greedy episodes: one row for each agent, or one for all where the reward is common."""
     learner, episodes = run.learner, run.options.episodes
-    seeds = learner.config.seeds
     evaluation = run.evaluation or evaluate(learner, episodes, seed_of_evaluation(learner.config.seed, run.done))
     columns = ["agent", "mean", "95 % interval", "lowest seed", "highest seed", "steps"]
-    result = table(f"Returns of {episodes} greedy episodes of each of {seeds} seeds", columns)
+    result = table(f"Returns of {episodes} greedy episodes of each seed", columns)
     returns = evaluation.returns[:, :1] if learner.game.common_reward else evaluation.returns
     for i, own in enumerate(returns.T):
         around = interval(own)
@@ -65,9 +64,8 @@ def _returns(run: Run[Learner]) -> "Table":
         name = "all" if learner.game.common_reward else str(i + 1)
         steps = f"{evaluation.lengths.mean().item():.6g}"
         result.add_row(name, f"{around.mean:.6g}", reach, f"{own.min().item():.6g}", f"{own.max().item():.6g}", steps)
-    result.caption = "undiscounted; Student's interval for the mean over seeds" + (
-        ", of which there is one" * (seeds == 1)
-    )
+    seeds = learner.config.seeds
+    result.caption = f"undiscounted; {'one seed has no interval' if seeds == 1 else f'interval over {seeds} seeds'}"
     result.caption_justify = "left"
     return result
 

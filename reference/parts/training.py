@@ -12,7 +12,17 @@ from typing import Any, Generic, TypeVar
 
 import torch
 from jaxtyping import Float
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 from torch import Tensor
 
 from marlspec.errors import InputError
@@ -302,8 +312,10 @@ class LossMeter:
 def stepping(learner: Learner, *, compiled: bool) -> Iterator[Callable[[], None]]:
     """Lend the learner's step(), by torch.compile where asked for.
 
-    Compiled steps draw the same random numbers as plain ones. Counters that the learner holds as integers do not make
-    the compiler start again with each step, and backward() becomes part of the graph where torch can do that.
+    Compiled steps draw the same random numbers as plain ones, and counters that the learner holds as integers do not
+    make the compiler start again with each step. The graph is broken at zero_grad() and backward(): torch can trace
+    through the latter (torch._dynamo.config.trace_autograd_ops), but where the graph is broken elsewhere as well, as
+    here, torch 2.13 then loses the gradients without a word, and nothing is learned.
     """
     if not compiled:
         yield learner.step
@@ -311,9 +323,7 @@ def stepping(learner: Learner, *, compiled: bool) -> Iterator[Callable[[], None]
     import torch._dynamo.config as dynamo
     import torch._inductor.config as inductor
 
-    wanted = {"trace_autograd_ops": True, "allow_unspec_int_on_nn_module": True}
-    known: dict[str, Any] = {name: value for name, value in wanted.items() if hasattr(dynamo, name)}
-    with dynamo.patch(known), inductor.patch(fallback_random=True):
+    with dynamo.patch(allow_unspec_int_on_nn_module=True), inductor.patch(fallback_random=True):
         yield torch.compile(learner.step)
 
 
@@ -368,6 +378,14 @@ def _stoppable() -> Iterator[_Stop]:
         signal.signal(signal.SIGINT, before)
 
 
+class _Speed(ProgressColumn):
+    """Steps per second, of late."""
+
+    def render(self, task: Task) -> Text:
+        """Return the speed; nothing before it is known."""
+        return Text(f"{task.speed:.0f} steps/s" if task.speed else "")
+
+
 class _Bar:
     """A bar on the terminal with the latest return, the speed and the time left; nothing where it is not wanted."""
 
@@ -376,7 +394,8 @@ class _Bar:
             TextColumn("training"),
             BarColumn(),
             MofNCompleteColumn(),
-            TaskProgressColumn(show_speed=True),
+            TaskProgressColumn(),
+            _Speed(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[shown]}"),
         )

@@ -48,7 +48,7 @@ def test_every_deep_algorithm_trains_on_games_of_many_steps(name, capsys):
         assert run(["train", name, *game, "--seeds", "2", "--episodes", "3", *tiny(name)]) == 0
         out = capsys.readouterr().out
         assert out.startswith("4 steps of 2 seeds in ")
-        (row,) = table(out, "Returns of 3 greedy episodes of each of 2 seeds")
+        (row,) = table(out, "Returns of 3 greedy episodes of each seed")
         assert row[0] == "all"
 
 
@@ -56,7 +56,7 @@ def test_every_deep_algorithm_trains_on_games_of_many_steps(name, capsys):
 def test_games_of_every_kind_are_trained_on(game, capsys):
     assert run(["train", "vdn", game, *tiny("vdn")]) == 0
     out = capsys.readouterr().out
-    (row,) = table(out, "Returns of 32 greedy episodes of each of 1 seeds")
+    (row,) = table(out, "Returns of 32 greedy episodes of each seed")
     assert row[:1] + row[2:3] == ["all", "-"]
     assert ("Joint values" in out) == (game in ("climbing", "two-step"))
 
@@ -123,7 +123,7 @@ def test_help_names_every_setting_with_its_default_and_source(capsys):
 # --- kept, stopped, resumed -------------------------------------------------------------------------------------------
 
 
-LONG = ["--steps", "250", "--hidden", "4", "--checkpoint-every", "20", "--evaluate-every", "70", "--episodes", "2"]
+LONG = ["--steps", "150", "--hidden", "4", "--checkpoint-every", "10", "--evaluate-every", "70", "--episodes", "2"]
 
 
 def process(*arguments):
@@ -169,26 +169,26 @@ def test_a_killed_and_a_stopped_process_go_on_with_the_same_bits(tmp_path, promi
     command = ["train", "qmix", "repeated:climbing", *REPLAY, *LONG]
     mine, whole = tmp_path / "my run", tmp_path / "whole"
     killed = process(*command, "--folder", "my run")
-    wait_for_steps(mine, 20, killed)
+    wait_for_steps(mine, 10, killed)
     assert end(killed, signal.SIGKILL) == -signal.SIGKILL
     at = steps_of(mine)
     stopped = process("train", "qmix", "repeated:climbing", "--folder", "my run", "--resume")
-    wait_for_steps(mine, at + 20, stopped)
+    wait_for_steps(mine, at + 10, stopped)
     assert end(stopped, signal.SIGINT) == 130
-    message = r"stopped after step (\d+) of 250; go on with: marlspec (.*)\n"
+    message = r"stopped after step (\d+) of 150; go on with: marlspec (.*)\n"
     found = re.fullmatch(message, Path("messages").read_text())
-    assert int(found[1]) == steps_of(mine) < 250
+    assert int(found[1]) == steps_of(mine) < 150
     assert run(shlex.split(found[2])) == 0
     assert run([*command, "--folder", "whole"]) == 0
     left, right = checkpoints.load(mine), checkpoints.load(whole)
-    assert left.steps == right.steps == 250
+    assert left.steps == right.steps == 150
     assert promises.same(left.state, right.state)
     evaluations = [
         [(own["step"], own["returns"]) for own in metrics.read(folder) if own["kind"] == "evaluation"]
         for folder in (mine, whole)
     ]
     assert evaluations[0] == evaluations[1]
-    assert [step for step, _ in evaluations[0]] == [*range(0, 250, 70), 250]
+    assert [step for step, _ in evaluations[0]] == [*range(0, 150, 70), 150]
 
 
 def test_ctrl_c_without_a_folder_says_that_nothing_is_kept(capsys, monkeypatch):
@@ -334,3 +334,23 @@ def test_training_leaves_the_callers_random_numbers_alone(capsys):
     before = torch.get_rng_state()
     assert run(["train", "vdn", "climbing", *tiny("vdn")]) == 0
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", ["vdn", "ia2c"])
+def test_a_run_on_cuda_is_resumed_with_the_same_bits(name, tmp_path, promises, monkeypatch):
+    command = ["train", name, "repeated:climbing", "--device", "cuda", *tiny(name), "--steps", "30"]
+    assert run([*command, "--folder", "whole"]) == 0
+    step = learner_class(name).step
+
+    def interrupted(learner):
+        step(learner)
+        if learner.t == 11:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(learner_class(name), "step", interrupted)
+        assert run([*command, "--folder", "parts"]) == 130
+    assert run([*command[:3], "--folder", "parts", "--resume"]) == 0
+    left, right = (checkpoints.load(tmp_path / folder) for folder in ("parts", "whole"))
+    assert promises.same(left.state, right.state)

@@ -1,10 +1,12 @@
-"""The errata of Pareto-AC: the printed form takes the place of the reference's own line and fails."""
+"""The errata of Pareto-AC and COMA: the printed form takes the place of the reference's own line and fails."""
+
+from fractions import Fraction
 
 import torch
 
 from marlspec.games.batched import BatchedStagedGame
 from marlspec.games.catalogue import get
-from marlspec.reference.centralized import pareto_ac
+from marlspec.reference.centralized import coma, pareto_ac
 from marlspec.reference.parts.config import ParetoACConfig
 from marlspec.reference.parts.policies import log_policy
 from marlspec.reference.parts.training import train
@@ -56,3 +58,55 @@ def test_e13_best_replies_to_uniform_policies():
     first = [best_for_the_policies(q, uniform, torch.tensor([a, a]), places)[0].item() % 3 for a in range(3)]
     second = [pareto_ac.optimistic(q, torch.tensor([a, a]), places)[0].item() % 3 for a in range(3)]
     assert (first, second) == ([2, 2, 2], [0, 1, 1])
+
+
+LINE_15 = "baseline = (pi * q).sum(-1)  # 15"
+OVER_THE_OTHERS = "baseline = (pi * q * ~taken(action, pi)).sum(-1) / (pi * ~taken(action, pi)).sum(-1)  # 15"
+PI = [Fraction(1, 4), Fraction(3, 4)]
+
+
+def taken(action, pi):
+    return action.unsqueeze(-1) == torch.arange(pi.shape[-1])
+
+
+def advantages_of_a_product(module):
+    """Agent 1's advantages [a_1][a_2] in r = a_1 a_2, where each plays 1 with probability 3/4."""
+    pi = torch.tensor([[0.25, 0.75]] * 2)
+    tables = [[torch.tensor([[0.0, a_2], [0.0, a_1]]) for a_2 in (0, 1)] for a_1 in (0, 1)]
+    return [
+        [
+            Fraction(module.counterfactual_advantage(tables[a_1][a_2], pi, torch.tensor([a_1, a_2]))[0].item())
+            for a_2 in (0, 1)
+        ]
+        for a_1 in (0, 1)
+    ]
+
+
+def averages(advantages):
+    """The average of agent 1's advantages under its policy, by what the other does."""
+    return [sum(PI[a_1] * advantages[a_1][a_2] for a_1 in (0, 1)) for a_2 in (0, 1)]
+
+
+def expected_gradient(advantages):
+    """E[d log pi_1(a_1) / d f_1(1) A_1], of a softmax of logits f_1."""
+    pairs = [(a_1, a_2) for a_1 in (0, 1) for a_2 in (0, 1)]
+    return sum(PI[a_1] * PI[a_2] * ((a_1 == 1) - PI[1]) * advantages[a_1][a_2] for a_1, a_2 in pairs)
+
+
+SLOPE = PI[1] * (1 - PI[1]) * PI[1]  # of E[r] = pi_1(1) pi_2(1)
+
+
+def test_e30():
+    """The average is zero, neither action's advantage is, and both depend on what the other agent does."""
+    advantages = advantages_of_a_product(coma)
+    assert advantages == [[0, -PI[1]], [0, PI[0]]]
+    assert averages(advantages) == [0, 0]
+    assert expected_gradient(advantages) == SLOPE
+
+
+def test_e30_as_printed_the_average_is_not_zero_and_the_gradient_is_biased(as_printed):
+    printed = as_printed(coma, LINE_15, OVER_THE_OTHERS)
+    printed.taken = taken
+    advantages = advantages_of_a_product(printed)
+    assert averages(advantages) == [0, Fraction(1, 2)]
+    assert expected_gradient(advantages) == 2 * SLOPE

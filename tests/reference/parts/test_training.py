@@ -1,19 +1,27 @@
 """Runs that are watched: what is learned does not depend on it, whatever stops them and however often."""
 
+import functools
+import io
 import os
 import random
+import re
 import signal
 import threading
 import time
 
 import pytest
 import torch
+from rich.console import Console
+from rich.progress import Progress
 
 from marlspec.errors import InputError
 from marlspec.reference.decomposition.qmix import QMIX
 from marlspec.reference.decomposition.vdn import VDN
 from marlspec.reference.independent.ia2c import IA2C
 from marlspec.reference.parts import checkpoints, metrics, training
+from marlspec.reference.parts.config import RunConfig
+from marlspec.reference.parts.evaluation import interval
+from marlspec.reference.parts.learner import Learner
 from marlspec.reference.parts.training import DivergenceError, Run, RunOptions, created, train
 
 VALUES = {"batch_size": 8, "capacity": 40, "target_interval": 4, "epsilon_end": 0.1, "epsilon_steps": 20}
@@ -56,7 +64,7 @@ class Signalling:
     def step(self, state, actions):
         self.calls += 1
         if self.calls in self.moments:
-            os.kill(os.getpid(), self.number)
+            signal.raise_signal(self.number)
         return self.game.step(state, actions)
 
 
@@ -99,11 +107,11 @@ def waited_for(path, before, child):
 
 def test_a_run_killed_at_random_moments_ends_with_the_same_bits(corridor, promises, tmp_path):
     """By SIGKILL: three times after a random time, then each time at a random moment after its first checkpoint."""
-    config = config_of(VDN, steps=160)
+    config = config_of(VDN, steps=100)
     begun(VDN, corridor, tmp_path / "whole", config).go_on()
     generator, folder, steps = random.Random(0), tmp_path / "killed", set()
     path = folder / "checkpoint.json"
-    for kill in range(20):
+    for kill in range(9):
         before = path.stat().st_mtime_ns if path.exists() else None
         child = process_of(VDN, corridor, folder, config)
         if kill >= 3 and not waited_for(path, before, child):
@@ -113,7 +121,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bits(corridor, promis
         os.waitpid(child, 0)
         if path.exists():
             steps.add(checkpoints.load(folder).steps)
-    assert len(steps) >= 4, "it was killed after different checkpoints"
+    assert len(steps) >= 3, "it was killed after different checkpoints"
     assert resumed(VDN, corridor, folder, config).go_on() is True
     assert promises.same(checkpoints.load(tmp_path / "whole").state, checkpoints.load(folder).state)
     assert records(folder) == records(tmp_path / "whole")
@@ -159,7 +167,7 @@ def test_a_second_ctrl_c_ends_at_once_and_the_checkpoint_before_is_kept(corridor
     class Twice(Signalling):
         def step(self, state, actions):
             if self.calls + 1 in self.moments:
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)  # to this thread: os.kill may choose another, later
             return super().step(state, actions)
 
     with pytest.raises(KeyboardInterrupt):
@@ -220,6 +228,19 @@ def test_recorded_losses_are_the_means_since_the_record_before(corridor, tmp_pat
     assert list(recorded) == [4, 8, 10]
     for (first, last), losses in zip([(0, 4), (4, 8), (8, 10)], recorded.values(), strict=True):
         assert losses == pytest.approx(torch.stack(seen[first:last]).double().mean(0).tolist(), rel=1e-12)
+
+
+def test_progress_shows_returns_speed_and_time_left(corridor, monkeypatch):
+    shown = io.StringIO()
+    terminal = Console(file=shown, force_terminal=True, width=200)
+    monkeypatch.setattr(training, "Progress", functools.partial(Progress, console=terminal, refresh_per_second=1000))
+    monkeypatch.setattr(training, "REPORT_EVERY", 1)
+    run = begun(VDN, corridor, config=config_of(VDN, steps=40))
+    run.go_on(progress=True)
+    out = shown.getvalue()
+    assert f"return {interval(run.evaluation.returns.mean(-1))}" in out
+    for pattern in (r"40/40", r"\d+ steps/s", r"0:00:0\d"):
+        assert re.search(pattern, out), pattern
 
 
 def test_checkpoints_are_written_at_their_steps(corridor, tmp_path, monkeypatch):
@@ -366,8 +387,7 @@ def test_the_option_compile_reaches_the_compiler(corridor, promises, monkeypatch
 
     def compiler(step):
         def compiled():
-            known = [getattr(dynamo, name, True) for name in ("trace_autograd_ops", "allow_unspec_int_on_nn_module")]
-            seen.append((step.__self__, *known, inductor.fallback_random))
+            seen.append((step.__self__, dynamo.allow_unspec_int_on_nn_module, inductor.fallback_random))
             step()
 
         return compiled
@@ -376,9 +396,46 @@ def test_the_option_compile_reaches_the_compiler(corridor, promises, monkeypatch
     monkeypatch.setattr(torch, "compile", compiler)
     run = begun(VDN, corridor, compile=True)
     run.go_on()
-    assert seen == [(run.learner, True, True, True)] * 30
+    assert seen == [(run.learner, True, True)] * 30
     assert (inductor.fallback_random, dynamo.allow_unspec_int_on_nn_module) == before
     assert promises.same(train(VDN, corridor, config_of(VDN)).learner.state_dict(), run.learner.state_dict())
     seen.clear()
     begun(VDN, corridor).go_on()
     assert seen == []
+
+
+class Least(Learner):
+    """The least that a learner does in a step: random numbers, zero_grad, backward, an update, a counter."""
+
+    def __init__(self, game, config):
+        super().__init__(game, config)
+        self.theta = torch.nn.Parameter(torch.zeros(config.seeds, 3))
+        self.optimiser = torch.optim.Adam([self.theta], config.learning_rate, fused=True)
+
+    def step(self):
+        self.learn(torch.rand(self.config.seeds, 8, 3))
+        self.t += 1
+
+    def learn(self, batch):
+        losses = (1 - (batch * self.theta[:, None]).sum(-1)).square().mean(-1)
+        self.optimiser.zero_grad()
+        losses.sum().backward()
+        self.optimiser.step()
+        self.updates += 1
+        return losses.detach()
+
+    def act(self, state, greedy=False):
+        raise NotImplementedError
+
+
+def test_compiled_steps_are_traced_without_losing_gradients(corridor, promises, monkeypatch):
+    """All but the generation of machine code: what torch traces is run operator by operator, so to the same bits."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    learners = [created(Least, corridor, RunConfig(seeds=2)) for _ in range(2)]
+    for learner, compiled in zip(learners, (False, True), strict=True):
+        with training._running(learner), training.stepping(learner, compiled=compiled) as step:
+            for _ in range(12):
+                step()
+    assert promises.same(learners[0].state_dict(), learners[1].state_dict())
+    assert learners[1].theta.min() > 0
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
