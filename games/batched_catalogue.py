@@ -5,6 +5,7 @@
     repeated:climbing, ..          a matrix game played many times in one episode
     foraging:8x8-2p-3f-coop, ..    level-based foraging; Foraging-8x8-2p-3f-coop-v3 means the same
     speaker-listener               the speaker-listener game
+    combat:3m, combat:2s3z, ..     combat against a scripted enemy, with names as SMAC's maps have them
 
 torch is loaded when a game is made, not before, so that the games are listed quickly.
 """
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
     from marlspec.games.batched import BatchedGame
 
 BENCHMARK = "Papoudakis et al., Benchmarking Multi-Agent Deep RL Algorithms, NeurIPS 2021, arXiv 2006.07869"
+SMAC = "after Samvelyan et al., The StarCraft Multi-Agent Challenge, 2019, arXiv 1902.04043"
 LOWE = "Lowe et al., Multi-Agent Actor-Critic, NeurIPS 2017, arXiv 1706.02275"
 
-REPEATED, TASK, SPEAKER_LISTENER, EXACT = "repeated", "foraging", "speaker-listener", "exact"
+REPEATED, TASK, COMBAT, SPEAKER_LISTENER, EXACT = "repeated", "foraging", "combat", "speaker-listener", "exact"
 TASK_ID = "Foraging-"
-EXAMPLES = ("repeated:climbing", "foraging:8x8-2p-3f-coop", SPEAKER_LISTENER)
+EXAMPLES = ("repeated:climbing", "foraging:8x8-2p-3f-coop", SPEAKER_LISTENER, "combat:3m")
 
 REPETITIONS = 25
 TIME_LIMIT = 50
@@ -69,7 +71,8 @@ def batched_game(
         name: as above.
         device: where the game lives.
         time_limit: after how many steps an episode is truncated; where it is left out, 25 for repeated games (as in
-            the benchmark of Papoudakis et al.), 50 for foraging tasks (lbforaging's) and exact stochastic games.
+            the benchmark of Papoudakis et al.), 50 for foraging tasks (lbforaging's) and exact stochastic games, the
+            scenario's own for combat.
         own_rewards: of a foraging task, whether each player receives its own share instead of the team's sum.
         pool: of a foraging task, from how many starts, drawn once, a reset chooses; None to draw every start afresh.
 
@@ -83,6 +86,8 @@ def batched_game(
         raise InputError(
             f"own_rewards and pool are for foraging tasks such as {EXAMPLES[1]}: leave them out for {name}"
         )
+    if kind == COMBAT:
+        return _combat(base, device, time_limit)
     if kind == SPEAKER_LISTENER:
         return _speaker_listener(device, time_limit)
     game = get(base)
@@ -104,6 +109,7 @@ def descriptions() -> dict[str, Description]:
         EXAMPLES[1]: Description(
             "2", "6x6", f"{TIME_LIMIT} steps", "15", "yes", f"[SIGHTs-]ROWSxCOLUMNS-PLAYERSp-ITEMSf[-coop]; {BENCHMARK}"
         ),
+        EXAMPLES[3]: Description("3", "9x9x9", "60 steps", "35", "yes", f"UNITS or UNITS_vs_UNITS; {SMAC}"),
         SPEAKER_LISTENER: Description("2", "3x5", "25 steps", "11", "yes", LOWE),
     }
 
@@ -115,7 +121,7 @@ def _kind(name: str) -> tuple[str, str]:
         return SPEAKER_LISTENER, name
     if name.startswith(TASK_ID):
         return TASK, name
-    if base in (REPEATED, TASK) and parameter:
+    if base in (REPEATED, TASK, COMBAT) and parameter:
         return base, parameter
     if base not in GAMES:
         near = get_close_matches(base.lower(), [*GAMES, *EXAMPLES, REPEATED], n=3, cutoff=0.5)
@@ -133,6 +139,15 @@ def _foraging(
     if time_limit is not None:
         settings = replace(settings, time_limit=time_limit)
     return Foraging(settings, device, common_reward=not own_rewards, pool=pool)
+
+
+def _combat(name: str, device: "torch.device | str", time_limit: int | None) -> "BatchedGame[Any]":
+    from marlspec.games.combat import Combat, combat_scenario
+
+    scenario = combat_scenario(name)
+    if time_limit is not None:
+        scenario = replace(scenario, time_limit=time_limit)
+    return Combat(scenario, device)
 
 
 def _speaker_listener(device: "torch.device | str", time_limit: int | None) -> "BatchedGame[Any]":

@@ -77,6 +77,8 @@ def test_parameters_of_names_reach_the_game():
         assert not is_exact(name)
     assert isinstance(batched_game("speaker-listener"), SpeakerListener)
     assert not is_exact("speaker-listener")
+    assert batched_game("combat:3m_vs_4z").name == "Combat-3m_vs_4z"
+    assert not is_exact("combat:3m_vs_4z")
     assert not is_exact("repeated:climbing")
 
 
@@ -89,6 +91,7 @@ def test_parameters_of_names_reach_the_game():
         ("foraging:15x15-2p-8f-coop", {}, 50),
         ("foraging:15x15-2p-8f-coop", {"time_limit": 3}, 3),
         ("speaker-listener", {}, 25),
+        ("combat:20z", {"time_limit": 3}, 3),
     ],
 )
 def test_episodes_are_truncated_after_their_time_limit(name, options, length):
@@ -136,6 +139,10 @@ def test_own_rewards_and_pools_of_foraging():
         ("foraging:8x8-2p-3f", {"time_limit": 0}, "time_limit is 0"),
         ("climbing", {"own_rewards": True}, "for foraging tasks"),
         ("speaker-listener", {"pool": 5}, "for foraging tasks"),
+        ("combat:3m", {"pool": 5}, "for foraging tasks"),
+        ("combat:3m", {"time_limit": 0}, "3m: time_limit is 0"),
+        ("combat:MMM", {}, "'MMM' is no combat scenario"),
+        ("combat:", {}, "no game named 'combat'; did you mean combat:3m"),
         ("foraging:8x8-2p-3f", {"pool": 0}, "pool is 0"),
     ],
 )

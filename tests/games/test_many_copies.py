@@ -8,7 +8,15 @@ import torch
 
 from marlspec.games.batched_catalogue import batched_game
 
-NAMES = ("climbing", "two-step", "repeated:climbing", "foraging", "foraging:8x8-2p-3f-coop", "speaker-listener")
+NAMES = (
+    "climbing",
+    "two-step",
+    "repeated:climbing",
+    "foraging",
+    "foraging:8x8-2p-3f-coop",
+    "speaker-listener",
+    "combat:2s3z",
+)
 MANY = 4096
 
 
