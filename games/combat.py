@@ -306,7 +306,7 @@ class Combat:
         A copy terminates when a team is dead, and is truncated at the time limit otherwise. An action that is not
         available pays every agent of its copy NaN and takes the allies' lives; after the end it does nothing.
         """
-        over = self._terminated(state) | self._truncated(state)
+        over = torch.logical_or(*self._ends(state))
         squared = self._squared(state)
         target, direction = self._orders(state, squared, actions)
         fought = self._fought(state, target)
@@ -316,7 +316,7 @@ class Combat:
         after = after._replace(health=torch.where(legal[:, None], after.health, dead))
         after = CombatState(*(torch.where(_along(over, old), old, new) for old, new in zip(state, after, strict=True)))
         rewards = self._rewards(state, fought).masked_fill(~legal, torch.nan).masked_fill(over, 0)
-        return after, rewards[:, None].expand(-1, self.n_agents), self._terminated(after), self._truncated(after)
+        return after, rewards[:, None].expand(-1, self.n_agents), *self._ends(after)
 
     def observe(self, state: CombatState) -> Float[Tensor, "K n o"]:
         """Return every agent's observation [K, n, o], see the class."""
@@ -359,12 +359,11 @@ class Combat:
         alive = state.health > 0
         return alive[:, : self.n_agents].any(-1) & ~alive[:, self.n_agents :].any(-1)
 
-    def _terminated(self, state: CombatState) -> Bool[Tensor, " K"]:
+    def _ends(self, state: CombatState) -> tuple[Bool[Tensor, " K"], Bool[Tensor, " K"]]:
+        """Which copies are terminated and which truncated."""
         alive = state.health > 0
-        return ~(alive[:, : self.n_agents].any(-1) & alive[:, self.n_agents :].any(-1))
-
-    def _truncated(self, state: CombatState) -> Bool[Tensor, " K"]:
-        return (state.time >= self.scenario.time_limit) & ~self._terminated(state)
+        terminated = ~(alive[:, : self.n_agents].any(-1) & alive[:, self.n_agents :].any(-1))
+        return terminated, (state.time >= self.scenario.time_limit) & ~terminated
 
     def _squared(self, state: CombatState) -> Int[Tensor, "K n m"]:
         """Squared distances between allies and enemies."""

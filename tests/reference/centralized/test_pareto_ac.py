@@ -11,7 +11,8 @@ from marlspec.errors import InputError
 from marlspec.games.batched import BatchedStagedGame
 from marlspec.games.catalogue import get
 from marlspec.reference.centralized import pareto_ac
-from marlspec.reference.parts.config import ParetoACConfig
+from marlspec.reference.centralized.ca2c import CA2C
+from marlspec.reference.parts.config import ActorCriticConfig, ParetoACConfig
 from marlspec.reference.parts.networks import approach
 from marlspec.reference.parts.policies import log_policy, permitted
 from marlspec.reference.parts.training import train
@@ -420,12 +421,57 @@ def test_a_step_never_waits_for_the_device(promises):
     promises.never_waits(make(BatchedStagedGame(get("two-step"))), 3)
 
 
-def greedy_joint_actions(learner):
-    return [tuple(joint) for joint in learner.act(learner.game_state, greedy=True)[:, 0].tolist()]
+def policies(learner):
+    """The probabilities in the game's first state, [seeds, n, A]."""
+    state = learner.game.reset(learner.config.seeds)
+    with torch.no_grad():
+        return log_policy(learner.phi(learner.history(state)), learner.available(state))[:, 0].exp()
+
+
+def trained(algorithm, name, **settings):
+    """The policies of five seeds after training on a game of the catalogue."""
+    game, config = (
+        BatchedStagedGame(get(name)),
+        algorithm.config_type(**{"seeds": 5, "learning_rate": 3e-3, **settings}),
+    )
+    return policies(train(algorithm, game, config).learner)
+
+
+PARETO = {"copies": 32, "n_steps": 1, "critic_learning_rate": 3e-3}
+CENTRAL = {"copies": 64, "critic_learning_rate": 1e-2}
 
 
 def test_pareto_ac_ends_at_the_pareto_optimal_equilibrium_of_climbing():
     """All five seeds end at (A, A) = 11."""
-    config = ParetoACConfig(seeds=5, steps=200, copies=32, n_steps=1, learning_rate=3e-3, critic_learning_rate=3e-3)
-    learner = train(pareto_ac.ParetoAC, BatchedStagedGame(get("climbing")), config).learner
-    assert greedy_joint_actions(learner) == [(0, 0)] * 5
+    assert (trained(pareto_ac.ParetoAC, "climbing", steps=200, **PARETO)[..., 0] > 0.9).all()
+
+
+def test_ca2c_gives_up_the_pareto_optimal_equilibrium_of_climbing():
+    """From uniform policies all five seeds give up A: agent 1 plays C, agent 2 is between C and B."""
+    pi = trained(CA2C, "climbing", steps=150, **{**CENTRAL, "learning_rate": 1e-3})
+    assert (pi[..., 0] < 0.05).all()
+    assert (pi[:, 0, 2] > 0.9).all()
+
+
+def test_ca2c_goes_on_to_the_dominated_equilibrium_of_climbing():
+    """From about (C, B) = 6 all five seeds move to (B, B) = 7, where no agent gains by itself.
+
+    On the whole way from uniform policies Adam remembers the large gradients of the beginning for some ten thousand
+    updates; a fresh learner is put where they lead.
+    """
+    game = BatchedStagedGame(get("climbing"))
+    learner = CA2C(game, ActorCriticConfig(seeds=5, learning_rate=3e-3, **{**CENTRAL, "critic_learning_rate": 3e-2}))
+    start = torch.tensor([[0.005, 0.05, 0.945], [0.005, 0.9, 0.095]])
+    with torch.no_grad():
+        learner.phi.layers[-1].bias.copy_(start.log().unsqueeze(-2))
+    before = policies(learner)
+    assert before.argmax(-1).tolist() == [[2, 1]] * 5
+    for _ in range(100):
+        learner.step()
+    assert (policies(learner)[..., 1] > 0.9).all()
+
+
+def test_stag_hunt_tells_the_two_apart_from_beginning_to_end():
+    """Pareto-AC ends at (A, A) = 4 and CA2C at (B, B) = 2, in all five seeds."""
+    assert (trained(pareto_ac.ParetoAC, "stag-hunt", steps=150, **PARETO)[..., 0] > 0.9).all()
+    assert (trained(CA2C, "stag-hunt", steps=100, **CENTRAL)[..., 1] > 0.9).all()
