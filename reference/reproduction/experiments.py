@@ -93,10 +93,10 @@ EXPERIMENTS: dict[str, Figure | Tables] = {
             source=f"{LECTURE}: Pareto Actor-Critic for Equilibrium Selection in Climbing Game",
             game="climbing",
             curves=(
-                Curve("ca2c", "Centralised A2C", 15_000, published=7.0),
-                Curve("pareto_ac", "Pareto-AC", 15_000, published=11.0),
+                Curve("ca2c", "Centralised A2C", 12_000, published=7.0),
+                Curve("pareto_ac", "Pareto-AC", 12_000, settings={"n_steps": 1}, published=11.0),
             ),
-            settings={"learning_rate": 1e-3, "critic_learning_rate": 3e-3, "copies": 32},
+            settings={"learning_rate": 1e-3, "critic_learning_rate": 1e-2, "copies": 256, "hidden": (32,)},
             reference_lines={"(A, A)": 11.0, "(B, B)": 7.0, "(C, C)": 5.0},
         ),
         Figure(
