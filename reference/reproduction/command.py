@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _figure(figure: Figure, runs: Path, pages: Path, scale: "Scale", console: "Console") -> str:
-    from marlspec.reference.reproduction.figures import draw, end_table, settings_table
+    from marlspec.reference.reproduction.figures import draw, end_table, findings, settings_table
     from marlspec.reference.reproduction.runs import records, write
 
     def report(curve: Curve, steps: int, returns: float) -> None:
@@ -76,7 +76,11 @@ def _figure(figure: Figure, runs: Path, pages: Path, scale: "Scale", console: "C
             "",
             end_table(figure, found),
             "",
+            findings(figure, found),
+            "",
             "## Settings",
+            "",
+            f"Settings of the source's figure: {figure.source_settings}. Ours:",
             "",
             settings_table(figure, found),
         ]
