@@ -31,6 +31,7 @@ def bootstrap(values: NDArray[np.float64]) -> tuple[float, float]:
 def draw(figure: Figure, found: dict[str, Record], path: Path) -> None:
     """Draw mean returns over time steps, with intervals, and the returns that the source's runs end at."""
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.ticker import EngFormatter
 
     canvas = Canvas(figsize=(7.2, 4.2), layout="constrained")
     axes = canvas.add_subplot()
@@ -39,6 +40,7 @@ def draw(figure: Figure, found: dict[str, Record], path: Path) -> None:
     for name, value in figure.reference_lines.items():
         axes.axhline(value, color="0.75", linewidth=0.8, zorder=0)
         axes.annotate(name, (1.0, value), xycoords=("axes fraction", "data"), fontsize=8, color="0.4", va="center")
+    axes.xaxis.set_major_formatter(EngFormatter())
     axes.set_xlabel("time steps of each seed, all its copies together")
     axes.set_ylabel("return of greedy episodes, mean and 95 % interval")
     axes.set_title(figure.title, loc="left", fontsize=11)
