@@ -127,9 +127,9 @@ EXPERIMENTS: dict[str, Figure | Tables] = {
             source=f"{LECTURE}: value decomposition in level-based foraging",
             game="foraging:8x8-2p-3f-coop",
             curves=(
-                Curve("idqn", "IDQN", 25_000),
-                Curve("vdn", "VDN", 25_000),
-                Curve("qmix", "QMIX", 25_000),
+                Curve("idqn", "IDQN", 50_000),
+                Curve("vdn", "VDN", 50_000),
+                Curve("qmix", "QMIX", 50_000),
             ),
             settings={
                 "gamma": 0.9,
