@@ -159,4 +159,5 @@ def _load() -> None:
     import marlspec.properties.evaluation
     import marlspec.properties.igm
     import marlspec.properties.mixers
-    import marlspec.properties.tabular  # noqa: F401
+    import marlspec.properties.tabular
+    import marlspec.properties.td_targets  # noqa: F401

@@ -12,7 +12,9 @@ from marlspec.games.batched_arrays import BatchedStochasticGame
 from marlspec.games.matrix import NormalFormGame
 from marlspec.games.stochastic import StochasticGame
 from marlspec.reference.decomposition import qmix, vdn
+from marlspec.reference.independent import ia2c, idqn
 from marlspec.reference.parts.scalarisation import scalarisation
+from marlspec.reference.parts.utilities import available_only
 from marlspec.reference.solution import correlated, minimax, nash, pareto
 from marlspec.reference.solution.decisions import DecisionProcess, choice_values
 from marlspec.reference.solution.expected_return import markov_values
@@ -120,6 +122,33 @@ def one_agents_cql_update() -> Procedure:
     return cql_update("agent:0")
 
 
+def idqn_target() -> Procedure:
+    """Return lines 13 to 16 of IDQN."""
+
+    def target(r: Tensor, ends: Tensor, cut: Tensor, q: Tensor, online: Tensor, available: Tensor, gamma: float) -> Any:
+        return idqn.target(r, ends.unsqueeze(-1).expand_as(r), available_only(q, available), gamma)
+
+    return _declared(target, arrays="torch")
+
+
+def vdn_target() -> Procedure:
+    """Return lines 12 to 15 of VDN."""
+
+    def target(r: Tensor, ends: Tensor, cut: Tensor, q: Tensor, online: Tensor, available: Tensor, gamma: float) -> Any:
+        return vdn.target(r[:, 0], ends, available_only(q, available), gamma)
+
+    return _declared(target, arrays="torch", mixing="sum")
+
+
+def critic_target() -> Procedure:
+    """Return lines 9 to 14 of IA2C: the critics' targets."""
+
+    def target(r: Tensor, ends: Tensor, cut: Tensor, v: Tensor, online: Tensor, available: Tensor, gamma: float) -> Any:
+        return ia2c.target(r, ends, v.squeeze(-1), gamma)
+
+    return _declared(target, arrays="torch", backup="value")
+
+
 def two_step_game() -> BatchedStagedGame:
     """Return the two-step game in parallel copies, which has no chance."""
     return BatchedStagedGame(catalogue.two_step())
@@ -160,6 +189,9 @@ REFERENCE_TARGETS = (
     ("marlspec.properties.reference_targets:iql_update", "tabular_update"),
     ("marlspec.properties.reference_targets:cql_update", "cql_update"),
     ("marlspec.properties.reference_targets:one_agents_cql_update", "cql_update"),
+    ("marlspec.properties.reference_targets:idqn_target", "td_target"),
+    ("marlspec.properties.reference_targets:vdn_target", "td_target"),
+    ("marlspec.properties.reference_targets:critic_target", "td_target"),
     ("marlspec.properties.reference_targets:two_step_game", "game"),
     ("marlspec.properties.reference_targets:game_of_chance", "game"),
 )

@@ -32,6 +32,8 @@ results may be arrays, tensors or lists; `arrays = "torch"` asks for torch tenso
     tabular_update      f(Q [S, A], s, a, r, s', terminated, alpha, gamma) -> Q after one update of Q-learning
     cql_update          f(Q [S, A_1, .., A_n], s, a [n], r [n], s', terminated, alpha, gamma) -> Q after one update of
                         central Q-learning; scalar = "sum" (default), or the index of the agent whose reward is taken
+    td_target           f(rewards [B, n], terminated [B], truncated [B], next_values [B, n, A], online_values [B, n, A],
+                        available [B, n, A], gamma) -> y [B, n]; see TDTarget for what it may declare
     game                a game of marlspec.games.batched, or a PettingZoo ParallelEnv
 """
 
@@ -49,10 +51,13 @@ from types import FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from marlspec.errors import InputError
+
+Array = NDArray[Any]  # or a tensor, with arrays = "torch"
 
 
 @runtime_checkable
@@ -87,6 +92,39 @@ class JointValueFactory(Protocol):
 
     def __call__(self, n_agents: int, n_actions: int, state_size: int) -> JointValue:
         """Return the joint value."""
+
+
+class TDTarget(Protocol):
+    """One-step targets of a batch of transitions, each agent's; values were computed before.
+
+    Declares backup = "max" (default), "double" or "value", and mixing = "none" (default) or "sum".
+    """
+
+    def __call__(
+        self,
+        rewards: Float[Array, "B n"],
+        terminated: Bool[Array, " B"],
+        truncated: Bool[Array, " B"],
+        next_values: Float[Array, "B n A"],
+        online_values: Float[Array, "B n A"],
+        available: Bool[Array, "B n A"],
+        gamma: float,
+    ) -> Float[Array, "B n"] | Float[Array, " B"]:
+        """Return the targets y.
+
+        Args:
+            rewards: each agent's; with mixing = "sum" all agents have the common reward.
+            terminated: whether s' is terminal.
+            truncated: whether the episode is cut at s', by a time limit; where both hold it is terminal.
+            next_values: what the target network says of each agent's actions in s', available or not; with
+                backup = "value" of the state alone (A = 1).
+            online_values: what the online network says of them.
+            available: which actions an agent has in s', one at least, whether it is terminal or not.
+            gamma: the discount.
+
+        Returns:
+            y [B, n]; with mixing = "sum" y [B].
+        """
 
 
 @dataclass(frozen=True)
@@ -136,6 +174,11 @@ ROLES = {
         Role("optimal_backup", "factory() -> f(transitions, rewards, terminal, gamma, Q [S, A]) -> TQ [S, A]"),
         Role("tabular_update", "factory() -> f(Q [S, A], s, a, r, s', terminated, alpha, gamma) -> Q [S, A]"),
         Role("cql_update", "factory() -> f(Q [S, A_1, .., A_n], s, a [n], r [n], s', terminated, alpha, gamma) -> Q"),
+        Role(
+            "td_target",
+            "factory() -> f(rewards [B, n], terminated [B], truncated [B], next_values [B, n, A], "
+            "online_values [B, n, A], available [B, n, A], gamma) -> y [B, n]",
+        ),
         Role("game", "factory() -> BatchedGame or PettingZoo ParallelEnv"),
     )
 }
