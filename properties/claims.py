@@ -159,5 +159,6 @@ def _load() -> None:
     import marlspec.properties.evaluation
     import marlspec.properties.igm
     import marlspec.properties.mixers
+    import marlspec.properties.returns
     import marlspec.properties.tabular
     import marlspec.properties.td_targets  # noqa: F401

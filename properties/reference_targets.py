@@ -11,6 +11,7 @@ from marlspec.games.batched import BatchedStagedGame
 from marlspec.games.batched_arrays import BatchedStochasticGame
 from marlspec.games.matrix import NormalFormGame
 from marlspec.games.stochastic import StochasticGame
+from marlspec.reference.centralized import coma
 from marlspec.reference.decomposition import qmix, vdn
 from marlspec.reference.independent import ia2c, idqn
 from marlspec.reference.parts.scalarisation import scalarisation
@@ -149,6 +150,22 @@ def critic_target() -> Procedure:
     return _declared(target, arrays="torch", backup="value")
 
 
+def coma_returns() -> Procedure:
+    """Return line 12 of COMA, of one agent: TD(lambda) returns of whole episodes."""
+
+    def estimate(
+        r: Tensor, v: Tensor, next_v: Tensor, ends: Tensor, cut: Tensor, mask: Tensor, gamma: float, lam: float
+    ) -> Any:
+        return coma.target(r, ends, cut, next_v.unsqueeze(-1), gamma, lam).squeeze(-1)
+
+    return _declared(estimate, arrays="torch")
+
+
+def coma_returns_of_rollouts() -> Procedure:
+    """Return the same of rows that hold episode after episode."""
+    return _declared(coma_returns(), rows="rollout")
+
+
 def two_step_game() -> BatchedStagedGame:
     """Return the two-step game in parallel copies, which has no chance."""
     return BatchedStagedGame(catalogue.two_step())
@@ -192,6 +209,8 @@ REFERENCE_TARGETS = (
     ("marlspec.properties.reference_targets:idqn_target", "td_target"),
     ("marlspec.properties.reference_targets:vdn_target", "td_target"),
     ("marlspec.properties.reference_targets:critic_target", "td_target"),
+    ("marlspec.properties.reference_targets:coma_returns", "return_estimator"),
+    ("marlspec.properties.reference_targets:coma_returns_of_rollouts", "return_estimator"),
     ("marlspec.properties.reference_targets:two_step_game", "game"),
     ("marlspec.properties.reference_targets:game_of_chance", "game"),
 )

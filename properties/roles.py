@@ -34,6 +34,8 @@ results may be arrays, tensors or lists; `arrays = "torch"` asks for torch tenso
                         central Q-learning; scalar = "sum" (default), or the index of the agent whose reward is taken
     td_target           f(rewards [B, n], terminated [B], truncated [B], next_values [B, n, A], online_values [B, n, A],
                         available [B, n, A], gamma) -> y [B, n]; see TDTarget for what it may declare
+    return_estimator    f(rewards [B, T], values [B, T], next_values [B, T], terminated [B, T], truncated [B, T],
+                        mask [B, T], gamma, lam) -> y [B, T]; see ReturnEstimator
     game                a game of marlspec.games.batched, or a PettingZoo ParallelEnv
 """
 
@@ -127,6 +129,39 @@ class TDTarget(Protocol):
         """
 
 
+class ReturnEstimator(Protocol):
+    """Estimates of returns, or advantages, for each time step of rows of time steps; values were computed before.
+
+    Declares estimate = "lambda_return" (default), "advantage" (GAE) or "n_step", and rows = "episode" (default: one
+    episode and padding) or "rollout" (episode after episode, no padding).
+    """
+
+    def __call__(
+        self,
+        rewards: Float[Array, "B T"],
+        values: Float[Array, "B T"],
+        next_values: Float[Array, "B T"],
+        terminated: Bool[Array, "B T"],
+        truncated: Bool[Array, "B T"],
+        mask: Bool[Array, "B T"],
+        gamma: float,
+        lam: float,
+    ) -> Float[Array, "B T"]:
+        """Return the estimates; those of padding are not looked at.
+
+        Args:
+            rewards: r_t, of the action taken in s_t.
+            values: V(s_t).
+            next_values: V(s_(t+1)), of the state reached from s_t, before any restart; also where that is terminal,
+                and equal to values at t + 1 wherever the same episode goes on.
+            terminated: whether s_(t+1) is terminal.
+            truncated: whether the episode is cut at s_(t+1), by a time limit; where both hold it is terminal.
+            mask: whether time step t is one of the episode's; False for padding, which has no flags.
+            gamma: the discount.
+            lam: lambda; with estimate = "n_step" the number of steps, an integer from 1.
+        """
+
+
 @dataclass(frozen=True)
 class Role:
     """A kind of target.
@@ -178,6 +213,11 @@ ROLES = {
             "td_target",
             "factory() -> f(rewards [B, n], terminated [B], truncated [B], next_values [B, n, A], "
             "online_values [B, n, A], available [B, n, A], gamma) -> y [B, n]",
+        ),
+        Role(
+            "return_estimator",
+            "factory() -> f(rewards [B, T], values [B, T], next_values [B, T], terminated [B, T], truncated [B, T], "
+            "mask [B, T], gamma, lam) -> y [B, T]",
         ),
         Role("game", "factory() -> BatchedGame or PettingZoo ParallelEnv"),
     )

@@ -28,6 +28,7 @@ from mutants import (  # noqa: E402
     evaluation,
     joint_values,
     mixers,
+    returns,
     tabular,
     td_targets,
     variants,
@@ -53,7 +54,7 @@ def by_name(*lists: Sequence[Target]) -> dict[str, Target]:
     return named
 
 
-WITHOUT_SIZES = (equilibria, evaluation, tabular, dynamics, td_targets)
+WITHOUT_SIZES = (equilibria, evaluation, tabular, dynamics, td_targets, returns)
 BAD = by_name(mixers.BAD, joint_values.BAD, *(family.BAD for family in WITHOUT_SIZES))
 GOOD = by_name(variants.GOOD, joint_values.GOOD, *(family.GOOD for family in WITHOUT_SIZES))
 PAGE = ROOT.parent / "docs" / "kill-matrix.md"

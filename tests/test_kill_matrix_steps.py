@@ -10,11 +10,11 @@ from marlspec.properties import check
 from marlspec.properties.claims import claims_of
 from marlspec.properties.judge import replay
 
-from .mutants import td_targets
+from .mutants import returns, td_targets
 
-FAMILIES = {"td_target": td_targets}
+FAMILIES = {"td_target": td_targets, "return_estimator": returns}
 BROKEN, KEPT = 1e-3, 1e-4  # some compute in float32
-MOST_NUMBERS = {"td_target": 24}  # in all arrays of a witness together
+MOST_NUMBERS = {"td_target": 24, "return_estimator": 24}  # in all arrays of a witness together
 BAD = [target for family in FAMILIES.values() for target in family.BAD]
 GOOD = [target for family in FAMILIES.values() for target in family.GOOD]
 by_name = {(target.role, target.name): target for target in GOOD}
