@@ -14,6 +14,8 @@ from marlspec.games.stochastic import StochasticGame
 from marlspec.reference.centralized import coma
 from marlspec.reference.decomposition import qmix, vdn
 from marlspec.reference.independent import ia2c, idqn
+from marlspec.reference.parts import exploration
+from marlspec.reference.parts.policies import floored_log_policy, log_policy, log_probability
 from marlspec.reference.parts.scalarisation import scalarisation
 from marlspec.reference.parts.utilities import available_only
 from marlspec.reference.solution import correlated, minimax, nash, pareto
@@ -166,6 +168,53 @@ def coma_returns_of_rollouts() -> Procedure:
     return _declared(coma_returns(), rows="rollout")
 
 
+def coma_advantage() -> Procedure:
+    """Return line 15 of COMA."""
+    return _declared(lambda q, policy, actions: coma.counterfactual_advantage(q, policy, actions), arrays="torch")
+
+
+def ia2c_actor_loss() -> Procedure:
+    """Return line 15 of IA2C, all agents' losses added up; padding is left out before."""
+
+    def loss(logits: Tensor, actions: Tensor, advantages: Tensor, mask: Tensor) -> Any:
+        log_pi = log_probability(logits.log_softmax(-1), actions)
+        return ia2c.actor_loss(advantages[mask], log_pi[mask]).sum()
+
+    return _declared(loss, arrays="torch", reduction="agents")
+
+
+def coma_actor_loss() -> Procedure:
+    """Return line 16 of COMA, for one episode: sums over its time steps and agents."""
+
+    def loss(logits: Tensor, actions: Tensor, advantages: Tensor, mask: Tensor) -> Any:
+        log_pi = log_probability(logits.log_softmax(-1), actions)
+        return coma.actor_loss(advantages[None], log_pi[None], mask[None]).sum()
+
+    return _declared(loss, arrays="torch", reduction="sum")
+
+
+def policy() -> Procedure:
+    """Return the softmax policies of all actor-critics."""
+    return _declared(
+        lambda logits, available: log_policy(logits, available), arrays="torch", output="log_probabilities"
+    )
+
+
+def floored_policy() -> Procedure:
+    """Return COMA's policies, which explore with a share of 1/4."""
+    return _declared(
+        lambda logits, available: floored_log_policy(logits, available, 0.25),
+        arrays="torch",
+        output="log_probabilities",
+        epsilon=0.25,
+    )
+
+
+def epsilon_greedy() -> Procedure:
+    """Return the exploration of all value-based algorithms."""
+    return _declared(lambda *arguments: exploration.epsilon_greedy(*arguments), arrays="torch")
+
+
 def two_step_game() -> BatchedStagedGame:
     """Return the two-step game in parallel copies, which has no chance."""
     return BatchedStagedGame(catalogue.two_step())
@@ -211,6 +260,12 @@ REFERENCE_TARGETS = (
     ("marlspec.properties.reference_targets:critic_target", "td_target"),
     ("marlspec.properties.reference_targets:coma_returns", "return_estimator"),
     ("marlspec.properties.reference_targets:coma_returns_of_rollouts", "return_estimator"),
+    ("marlspec.properties.reference_targets:coma_advantage", "counterfactual_advantage"),
+    ("marlspec.properties.reference_targets:ia2c_actor_loss", "policy_loss"),
+    ("marlspec.properties.reference_targets:coma_actor_loss", "policy_loss"),
+    ("marlspec.properties.reference_targets:policy", "policy"),
+    ("marlspec.properties.reference_targets:floored_policy", "policy"),
+    ("marlspec.properties.reference_targets:epsilon_greedy", "epsilon_greedy"),
     ("marlspec.properties.reference_targets:two_step_game", "game"),
     ("marlspec.properties.reference_targets:game_of_chance", "game"),
 )

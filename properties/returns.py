@@ -1,7 +1,7 @@
 """Claims about estimates of returns from rows of time steps: TD(lambda) returns, n-step returns and GAE.
 
 The m-step return of time step t is G_t^(m) = r_t + gamma r_(t+1) + .. + gamma^(m-1) r_(t+m-1) + gamma^m V(s_(t+m)),
-with V = 0 for a terminal state. It does not reach past the episode's end: with N time steps left there are G^(1) to G^(N).
+with V = 0 for a terminal state. It does not reach past the episode's end: with N time steps left the last is G^(N).
 
     estimate = "lambda_return" (default)  y_t = (1 - lambda) sum_(m<N) lambda^(m-1) G_t^(m) + lambda^(N-1) G_t^(N)
     estimate = "advantage"                y_t - V(s_t), which is GAE

@@ -36,6 +36,11 @@ results may be arrays, tensors or lists; `arrays = "torch"` asks for torch tenso
                         available [B, n, A], gamma) -> y [B, n]; see TDTarget for what it may declare
     return_estimator    f(rewards [B, T], values [B, T], next_values [B, T], terminated [B, T], truncated [B, T],
                         mask [B, T], gamma, lam) -> y [B, T]; see ReturnEstimator
+    counterfactual_advantage    f(q [B, n, A], policy [B, n, A], actions [B, n]) -> A [B, n]
+    policy_loss         f(logits [B, n, A], actions [B, n], advantages [B, n], mask [B]) -> loss, or with numpy arrays
+                        (loss, gradient [B, n, A]); see PolicyLoss
+    policy              f(logits [B, n, A], available [B, n, A]) -> probabilities [B, n, A]; see Policy
+    epsilon_greedy      f(utilities [B, n, A], available [B, n, A], epsilon) -> actions [B, n]; see EpsilonGreedy
     game                a game of marlspec.games.batched, or a PettingZoo ParallelEnv
 """
 
@@ -162,6 +167,79 @@ class ReturnEstimator(Protocol):
         """
 
 
+class CounterfactualAdvantage(Protocol):
+    """COMA's advantages."""
+
+    def __call__(
+        self, q: Float[Array, "B n A"], policy: Float[Array, "B n A"], actions: Int[Array, "B n"]
+    ) -> Float[Array, "B n"]:
+        """Return each agent's advantage.
+
+        Args:
+            q: the critic's values of each agent's actions, the others' actions being those that they took.
+            policy: the probabilities with which each agent acts, exploration included; zero where it cannot act so.
+            actions: the actions taken, of positive probability.
+        """
+
+
+class PolicyLoss(Protocol):
+    """The loss of softmax policies, to be minimised; entropy bonuses are switched off.
+
+    Declares reduction = "mean" (default: over the rows kept and all agents), "agents" (over the rows kept, summed over
+    agents) or "sum".
+    """
+
+    def __call__(
+        self,
+        logits: Float[Array, "B n A"],
+        actions: Int[Array, "B n"],
+        advantages: Float[Array, "B n"],
+        mask: Bool[Array, " B"],
+    ) -> Float[Array, ""] | tuple[Float[Array, ""], Float[Array, "B n A"]]:
+        """Return the loss (arrays = "torch"), or the loss and its gradient in the logits.
+
+        Args:
+            logits: of the policies; the policies are old and new at once, where a loss has both.
+            actions: the actions taken.
+            advantages: of the actions; to be taken as constants, although a graph may hang on them.
+            mask: whether a row counts; False for padding. One row counts at least.
+        """
+
+
+class Policy(Protocol):
+    """Softmax policies of available actions.
+
+    Declares output = "probabilities" (default) or "log_probabilities", and epsilon = 0 (default) or the share of the
+    even distribution over available actions that is mixed in.
+    """
+
+    def __call__(self, logits: Float[Array, "B n A"], available: Bool[Array, "B n A"]) -> Float[Array, "B n A"]:
+        """Return each agent's distribution over its actions.
+
+        Args:
+            logits: of each agent's actions, available or not.
+            available: which actions an agent has, one at least.
+        """
+
+
+class EpsilonGreedy(Protocol):
+    """Action selection, drawn with the global generators of Python, numpy or torch, or with one seeded from these.
+
+    Declares output = "actions" (default) or "probabilities".
+    """
+
+    def __call__(
+        self, utilities: Float[Array, "B n A"], available: Bool[Array, "B n A"], epsilon: float
+    ) -> Int[Array, "B n"] | Float[Array, "B n A"]:
+        """Return each agent's action, or the probabilities of its actions.
+
+        Args:
+            utilities: of each agent's actions, available or not.
+            available: which actions an agent has, one at least.
+            epsilon: the probability of exploring.
+        """
+
+
 @dataclass(frozen=True)
 class Role:
     """A kind of target.
@@ -219,6 +297,13 @@ ROLES = {
             "factory() -> f(rewards [B, T], values [B, T], next_values [B, T], terminated [B, T], truncated [B, T], "
             "mask [B, T], gamma, lam) -> y [B, T]",
         ),
+        Role("counterfactual_advantage", "factory() -> f(q [B, n, A], policy [B, n, A], actions [B, n]) -> [B, n]"),
+        Role(
+            "policy_loss",
+            "factory() -> f(logits [B, n, A], actions [B, n], advantages [B, n], mask [B]) -> loss (and gradient)",
+        ),
+        Role("policy", "factory() -> f(logits [B, n, A], available [B, n, A]) -> probabilities [B, n, A]"),
+        Role("epsilon_greedy", "factory() -> f(utilities [B, n, A], available [B, n, A], epsilon) -> actions [B, n]"),
         Role("game", "factory() -> BatchedGame or PettingZoo ParallelEnv"),
     )
 }

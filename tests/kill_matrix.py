@@ -23,11 +23,15 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
 from mutants import (  # noqa: E402
+    counterfactual,
     dynamics,
     equilibria,
     evaluation,
+    exploration,
     joint_values,
     mixers,
+    policies,
+    policy_losses,
     returns,
     tabular,
     td_targets,
@@ -54,7 +58,18 @@ def by_name(*lists: Sequence[Target]) -> dict[str, Target]:
     return named
 
 
-WITHOUT_SIZES = (equilibria, evaluation, tabular, dynamics, td_targets, returns)
+WITHOUT_SIZES = (
+    equilibria,
+    evaluation,
+    tabular,
+    dynamics,
+    td_targets,
+    returns,
+    counterfactual,
+    policy_losses,
+    policies,
+    exploration,
+)
 BAD = by_name(mixers.BAD, joint_values.BAD, *(family.BAD for family in WITHOUT_SIZES))
 GOOD = by_name(variants.GOOD, joint_values.GOOD, *(family.GOOD for family in WITHOUT_SIZES))
 PAGE = ROOT.parent / "docs" / "kill-matrix.md"
