@@ -79,7 +79,7 @@ def probabilities_of(target: Procedure, case: Case) -> Array:
     """
     utilities, available = _one(case)
     result = target(utilities[None], available[None], case["epsilon"])
-    return array_of(result, (1, *utilities.shape), "the probabilities")[0]
+    return np.asarray(array_of(result, (1, *utilities.shape), "the probabilities")[0])
 
 
 def required(case: Case) -> tuple[Array, Array]:
@@ -165,13 +165,13 @@ def _wrong(target: Procedure, case: Case) -> Counterexample | None:
     if not _sampled(target):
         return _wrong_statement(case, probabilities_of(target, case), least, most)
     chosen = actions_of(target, case)[0]
-    for i, a in np.ndindex(*least.shape):
-        count = int((chosen[:, i] == a).sum())
-        if _improbable(count, ROWS, least[i, a], most[i, a]):
+    for i, a in np.ndindex(*np.shape(least)):
+        count, low, high = int((chosen[:, i] == a).sum()), float(least[i, a]), float(most[i, a])
+        if _improbable(count, ROWS, low, high):
             return counterexample(
                 case,
                 f"agent {i} takes action {a} in {count} of {ROWS} rows, {count / ROWS:.3f}",
-                f"the probability {_range(least[i, a], most[i, a])}",
+                f"the probability {_range(low, high)}",
             )
     return None
 
