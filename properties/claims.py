@@ -154,9 +154,15 @@ def claim_named(identifier: str) -> Claim:
 
 def _load() -> None:
     """Import the modules that register claims."""
+    import marlspec.properties.counterfactual
     import marlspec.properties.dynamics
     import marlspec.properties.equilibria
     import marlspec.properties.evaluation
+    import marlspec.properties.exploration
     import marlspec.properties.igm
     import marlspec.properties.mixers
-    import marlspec.properties.tabular  # noqa: F401
+    import marlspec.properties.policies
+    import marlspec.properties.policy_losses
+    import marlspec.properties.returns
+    import marlspec.properties.tabular
+    import marlspec.properties.td_targets  # noqa: F401

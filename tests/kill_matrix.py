@@ -2,6 +2,7 @@
 
     python tests/kill_matrix.py            print it, and write docs/kill-matrix.md
     python tests/kill_matrix.py --seeds N  judge the correct variants with N seeds each instead
+    python tests/kill_matrix.py --roles R  print the rows of some roles alone, and write nothing
 
 Exits with 1 where a mutant survives or a correct variant is refuted.
 """
@@ -21,14 +22,28 @@ ROOT = Path(__file__).parent
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-from mutants import dynamics, equilibria, evaluation, joint_values, mixers, tabular, variants  # noqa: E402
+from mutants import (  # noqa: E402
+    counterfactual,
+    dynamics,
+    equilibria,
+    evaluation,
+    exploration,
+    joint_values,
+    mixers,
+    policies,
+    policy_losses,
+    returns,
+    tabular,
+    td_targets,
+    variants,
+)
 from mutants.target import Target  # noqa: E402
 
 from marlspec.properties import Report, check  # noqa: E402
 from marlspec.properties import mixers as monotone_claim  # noqa: E402
 from marlspec.properties.claims import LEAST_EXAMPLES, claims_of  # noqa: E402
 from marlspec.properties.proof.graph import Graph  # noqa: E402
-from marlspec.properties.roles import role_named  # noqa: E402
+from marlspec.properties.roles import ROLES, role_named  # noqa: E402
 from marlspec.properties.trial import Trial  # noqa: E402
 
 BATCHES = 8  # enough for a verdict on a role with sizes, whose batches hold many inputs
@@ -43,8 +58,20 @@ def by_name(*lists: Sequence[Target]) -> dict[str, Target]:
     return named
 
 
-BAD = by_name(mixers.BAD, joint_values.BAD, equilibria.BAD, evaluation.BAD, tabular.BAD, dynamics.BAD)
-GOOD = by_name(variants.GOOD, joint_values.GOOD, equilibria.GOOD, evaluation.GOOD, tabular.GOOD, dynamics.GOOD)
+WITHOUT_SIZES = (
+    equilibria,
+    evaluation,
+    tabular,
+    dynamics,
+    td_targets,
+    returns,
+    counterfactual,
+    policy_losses,
+    policies,
+    exploration,
+)
+BAD = by_name(mixers.BAD, joint_values.BAD, *(family.BAD for family in WITHOUT_SIZES))
+GOOD = by_name(variants.GOOD, joint_values.GOOD, *(family.GOOD for family in WITHOUT_SIZES))
 PAGE = ROOT.parent / "docs" / "kill-matrix.md"
 
 
@@ -148,17 +175,22 @@ def false_alarms(case: tuple[str, int]) -> tuple[str, int, tuple[str, ...]]:
     return name, seed, wrong
 
 
+def of_roles(targets: dict[str, Target], roles: Sequence[str] | None) -> list[str]:
+    """Names of the targets of some roles, or of all."""
+    return [name for name, target in targets.items() if target.role in (roles or [target.role])]
+
+
 def main() -> int:
     """Print the matrix or the false alarms; 1 where something survives or is refuted wrongly."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, help="judge the correct variants with so many seeds each")
-    parser.add_argument("--roles", nargs="+", help="judge the correct variants of these roles alone")
+    parser.add_argument("--roles", nargs="+", choices=sorted(ROLES), help="judge the targets of these roles alone")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     options = parser.parse_args()
     start = time.perf_counter()
     with ProcessPoolExecutor(options.jobs, initializer=warm_up) as pool:
         if options.seeds:
-            chosen = [name for name, target in GOOD.items() if target.role in (options.roles or [target.role])]
+            chosen = of_roles(GOOD, options.roles)
             cases = [(name, seed) for name in chosen for seed in range(options.seeds)]
             outcomes = list(_shown(pool.map(false_alarms, cases, chunksize=4), len(cases)))
             alarms = [outcome for outcome in outcomes if outcome[2]]
@@ -167,10 +199,12 @@ def main() -> int:
             print(f"{len(chosen)} correct variants, {options.seeds} seeds each: {len(alarms)} false alarms")
             print(f"{time.perf_counter() - start:.0f} s")
             return 1 if alarms else 0
-        rows = list(_shown(pool.map(row, BAD), len(BAD)))
+        broken = of_roles(BAD, options.roles)
+        rows = list(_shown(pool.map(row, broken), len(broken)))
     text = page(rows)
     print(text)
-    PAGE.write_text(text, encoding="utf-8")
+    if not options.roles:
+        PAGE.write_text(text, encoding="utf-8")
     survivors = [entry.name for entry in rows if not entry.claims]
     print(f"{len(rows) - len(survivors)} of {len(rows)} mutants refuted; survivors: {', '.join(survivors) or 'none'}")
     print(f"slowest first refutation: {max(entry.seconds for entry in rows):.1f} s")

@@ -22,7 +22,7 @@ CLAIMS = {"my_solver.py:support_enumeration": ["nash.regret"]}  # the others are
 
 
 def test_every_adapter_is_found():
-    assert len(ADAPTERS) == PAGE.count("```python\n#") == 4
+    assert len(ADAPTERS) == PAGE.count("```python\n#") == 10
 
 
 @pytest.mark.parametrize("name", ADAPTERS)
