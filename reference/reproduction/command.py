@@ -78,6 +78,7 @@ def _figure(figure: Figure, runs: Path, pages: Path, scale: "Scale", console: "C
             "",
             findings(figure, found),
             "",
+            *([figure.account, ""] if figure.account else []),
             "## Settings",
             "",
             f"Settings of the source's figure: {figure.source_settings}. Ours:",

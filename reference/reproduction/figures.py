@@ -40,6 +40,7 @@ def draw(figure: Figure, found: dict[str, Record], path: Path) -> None:
     for name, value in figure.reference_lines.items():
         axes.axhline(value, color="0.75", linewidth=0.8, zorder=0)
         axes.annotate(name, (1.0, value), xycoords=("axes fraction", "data"), fontsize=8, color="0.4", va="center")
+    axes.set_ylim(bottom=figure.lowest_shown)
     axes.xaxis.set_major_formatter(EngFormatter())
     axes.set_xlabel("time steps of each seed, all its copies together")
     axes.set_ylabel("return of greedy episodes, mean and 95 % interval")
