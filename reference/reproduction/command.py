@@ -66,13 +66,15 @@ def _figure(figure: Figure, runs: Path, pages: Path, scale: "Scale", console: "C
         console.print(f"{curve.label}: {steps:,} steps, return {returns:.2f}")
 
     found = records(figure, runs, scale, report)
+    printed = any(curve.published is not None for curve in figure.curves)
     write(pages / f"{figure.name}.json", found)
     draw(figure, found, pages / f"{figure.name}.png")
     return "\n".join(
         [
             f"![{figure.title}]({figure.name}.png)",
             "",
-            "Shaded: 95 % bootstrap intervals of the mean over seeds. Circles: what the source's runs end at.",
+            "Shaded: 95 % bootstrap intervals of the mean over seeds."
+            + (" Circles: what the source's runs end at." if printed else ""),
             "",
             end_table(figure, found),
             "",
