@@ -11,7 +11,8 @@ inputs and output are torch tensors of one row per case:
                   f(utilities [B, n, A], actions [B, n], state [B, s]) -> Q_tot [B]
 
 A factory or function with the attribute `arrays = "numpy"` gets and gives numpy arrays. A joint value may promise more
-by the attribute `min_slope = c > 0` on f: each unit of individual regret costs at least c.
+by the attribute `min_slope = c > 0` on f: each unit of individual regret costs at least c. A target may also be a
+program of its own, in any language: `exec:COMMAND` (docs/protocol.md).
 
 Where it has none, factory() returns the thing, which is called with one case at a time. Arrays are numpy float64 and
 results may be arrays, tensors or lists; `arrays = "torch"` asks for torch tensors instead.
@@ -330,19 +331,28 @@ class Target:
         name: as the report prints it.
         factory: makes the thing, given the role's sizes.
         settings: keyword arguments added to each call of the factory.
+        release: ends what the target keeps running, once it is judged.
     """
 
     name: str
     factory: Callable[..., Any]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    release: Callable[[], None] = lambda: None
 
 
-def target_of(thing: Any, settings: Mapping[str, Any] | None = None) -> Target:
-    """Make a target of a factory, or load it from `pkg.module:attr` or `path/file.py:attr`.
+def target_of(thing: Any, settings: Mapping[str, Any] | None = None, role: str = "") -> Target:
+    """Make a target of a factory, or load it from `pkg.module:attr`, `path/file.py:attr` or `exec:COMMAND`.
+
+    A command is told the role that it is judged in.
 
     Raises:
         InputError: it cannot be found, or is not callable.
     """
+    if isinstance(thing, str) and thing.startswith("exec:"):
+        from marlspec.properties.live import LiveFactory
+
+        door = LiveFactory(thing.removeprefix("exec:"), role)
+        return Target(thing, door, dict(settings or {}), door.close)
     factory = load(thing) if isinstance(thing, str) else thing
     if not callable(factory):
         raise InputError(f"{_name(thing)} is a {type(factory).__name__}, not a factory: give a function or a class")
@@ -357,7 +367,9 @@ def load(spec: str) -> Any:
     """
     place, separator, attribute = spec.rpartition(":")
     if not separator or not place or not attribute:
-        raise InputError(f"{spec!r} names no target: write package.module:attribute or path/file.py:attribute")
+        raise InputError(
+            f"{spec!r} names no target: write package.module:attribute, path/file.py:attribute or exec:COMMAND"
+        )
     module = _module(place, spec)
     found: Any = module
     for part in attribute.split("."):
