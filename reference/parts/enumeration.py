@@ -38,9 +38,9 @@ def joint_batch(learner: ValueLearner, state: Any = None) -> Any:
     Raises:
         InputError: a state in the midst of an episode, of which recurrent networks see the beginning as well.
     """
-    if state is not None and learner.config.recurrent:
-        raise InputError("the values that recurrent networks give a state depend on how it was reached: leave it out")
     state = learner.game.reset(1) if state is None else state
+    if learner.config.recurrent and bool(state.last_action.any()):
+        raise InputError("the values that recurrent networks give a state depend on how it was reached: leave it out")
     actions = _joint_actions(learner, state).repeat(learner.config.seeds, 1)
     state = _copies(state, len(actions))
     following, rewards, terminated, _ = learner.game.step(state, actions)
