@@ -5,6 +5,7 @@ from typing import NamedTuple
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from marlspec.errors import InputError
 from marlspec.games.batched import BatchedStagedGame
@@ -199,7 +200,7 @@ def test_an_update_of_comas_actors_agrees_with_loops_in_float64(corridor, share)
     for s, k, t, i in filled[..., None].expand(*axes, n).nonzero().tolist():
         able = available[s, k, t, i]
         logits = torch.where(able, actors[s].after(i, history[s, k, : t + 1, i]), -torch.inf)
-        pi = torch.where(able, 0.5 * logits.softmax(-1) + 0.5 / able.sum(), 0.0)
+        pi = torch.where(able, 0.5 * logits.softmax(-1) + 0.5 / able.sum().double(), 0.0)
         own = q[s, k, t, i]
         advantage = own[action[s, k, t, i]] - (pi.detach() * own).sum()
         loss = loss - advantage * pi[action[s, k, t, i]].log() / len(lengths)
@@ -309,7 +310,8 @@ def test_values_of_a_first_state_follow_from_an_empty_memory_and_those_of_a_late
     for s, i, j in torch.ones(S, 2, 2).nonzero().tolist():
         expected = mixed(hyper, s, first[s, 0], [q[s, 0, i], q[s, 1, j]])
         torch.testing.assert_close(joint_table(learner)[s, i, j], expected)
-    later, *_ = learner.game.step(learner.game.reset(1), torch.zeros(1, 2, dtype=torch.int64))
+    later, *_ = learner.game.step(state, torch.zeros(S, 2, dtype=torch.int64))
+    later = tree_map(lambda leaf: leaf[:1], later)
     with pytest.raises(InputError, match="depend on how it was reached"):
         joint_table(learner, later)
 
@@ -354,26 +356,24 @@ class Cue:
 
 
 QUICK = {
-    qmix_episodes.QMIXEpisodes: {"batch_size": 32, "embed": 8, "target_interval": 20, "learning_rate": 1e-2},
-    coma.COMA: {"learning_rate": 5e-3, "critic_learning_rate": 5e-3, "epsilon_end": 0.02, "epsilon_steps": 60},
+    qmix_episodes.QMIXEpisodes: {"copies": 16, "batch_size": 32, "embed": 8, "learning_rate": 1e-2, "steps": 130},
+    coma.COMA: {"copies": 64, "learning_rate": 1e-3, "critic_learning_rate": 5e-3, "epsilon_end": 0.5, "steps": 170},
 }
 
 
-def trained_on_cues(algorithm, history, steps):
-    config = algorithm.config_type(
-        seeds=5, copies=16, hidden=(16, 16), horizon=2, gamma=1.0, history=history, steps=steps, **QUICK[algorithm]
-    )
-    return train(algorithm, Cue(), config).learner
+def trained_on_cues(algorithm, **changes):
+    settings = {"hidden": (16, 16), "horizon": 2, "gamma": 1.0, "target_interval": 20, **QUICK[algorithm], **changes}
+    return train(algorithm, Cue(), algorithm.config_type(seeds=5, **settings)).learner
 
 
 @pytest.mark.parametrize("algorithm", [qmix_episodes.QMIXEpisodes, coma.COMA])
 def test_who_remembers_the_cue_answers_right_in_all_seeds(algorithm):
-    learner = trained_on_cues(algorithm, "gru", 130)
+    learner = trained_on_cues(algorithm, history="gru")
     assert (evaluate(learner, 200).returns == 1).all()
 
 
 @pytest.mark.parametrize("algorithm", [qmix_episodes.QMIXEpisodes, coma.COMA])
 def test_who_sees_the_last_observation_alone_guesses(algorithm):
     """1/2 within four standard deviations of a mean of 1000 answers, of both agents in 500 episodes."""
-    learner = trained_on_cues(algorithm, "observation", 40)
+    learner = trained_on_cues(algorithm, history="observation", steps=40)
     torch.testing.assert_close(evaluate(learner, 500).returns, torch.full((5, 2), 0.5).double(), atol=0.063, rtol=0)
