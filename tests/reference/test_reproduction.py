@@ -135,7 +135,7 @@ def test_tables_are_learned_once(tmp_path, monkeypatch):
 
 def test_a_row_of_the_table():
     exact = [[[1.0, 5.0], [5.0, 9.0]], [[1.0, 5.0], [5.0, 9.5]]]
-    (row,) = as_markdown([Learned("vdn", "linear", {}, exact, 1.0)]).splitlines()[2:]
+    (row,) = as_markdown([Learned("vdn", "linear", {"gamma": 1.0}, exact, 1.0)]).splitlines()[2:]
     assert "5.00 (0.00), 9.25 (0.25)" in row
     assert row.endswith("| 0.250 | (B, B) x 2 |")
 
@@ -143,9 +143,9 @@ def test_a_row_of_the_table():
 def test_best_fits():
     from marlspec.games.catalogue import get
 
-    assert np.allclose(best_fit("vdn", get("monotonic")), [[-2.5, 2.5], [2.5, 7.5]])
-    assert np.allclose(best_fit("qmix", get("monotonic")), [[0, 0], [0, 10]])
-    assert np.allclose(best_fit("qmix", get("two-step-book")), 0.99 * np.array([[9, 9], [10, 10]]))
+    assert np.allclose(best_fit("vdn", get("monotonic"), 1.0), [[-2.5, 2.5], [2.5, 7.5]])
+    assert np.allclose(best_fit("qmix", get("monotonic"), 1.0), [[0, 0], [0, 10]])
+    assert np.allclose(best_fit("qmix", get("two-step-book"), 0.99), 0.99 * np.array([[9, 9], [10, 10]]))
 
 
 # --- the command and the list of experiments --------------------------------------------------------------------------
