@@ -88,8 +88,8 @@ EXPERIMENTS: dict[str, Figure | Tables] = {
             name="decomposition",
             title="Value decomposition in matrix games",
             caption="VDN fits the best sum of utilities, QMIX the best monotone function that its mixing network "
-            "finds. In Climbing neither finds the best joint action. Of the two-step game the first state is shown, and "
-            "the optimal action values stand in place of the best fit.",
+            "finds. In Climbing neither finds the best joint action. Of the two-step game the first state is shown, "
+            "and the optimal action values stand in place of the best fit.",
             source=f"{LECTURE}; the book's figures 9.10 to 9.15",
             games=("linear", "monotonic", "climbing", "two-step-book"),
             steps=20_000,

@@ -10,25 +10,17 @@ from marlspec.reference.listing import algorithm_files
 
 DEEP = [name for name, path in algorithm_files().items() if path.parent.name != "tabular"]
 GAMES = ["climbing", "foraging:8x8-2p-3f-coop"]
-<<<<<<< HEAD
-=======
 STEPS = {"qmix_episodes": "33"}  # its first update waits for a batch of 32 episodes
->>>>>>> gru
 GIB = 2**20  # in the kilobytes of ru_maxrss
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit elsewhere")
 
 MEASURE = """
 import json, os, sys
-<<<<<<< HEAD
-import torch
-from marlspec.cli import run
-=======
 import torch, torch._dynamo  # a first step of an optimiser imports it
 from marlspec.cli import run
 from marlspec.reference.commands import learner_class
 from marlspec.reference.parts import train_command
->>>>>>> gru
 from marlspec.reference.parts.replay import ReplayBuffer
 
 def filled(*given, **named):
@@ -47,15 +39,10 @@ def peak(arguments):
     assert status == 0, arguments
     return usage.ru_maxrss
 
-<<<<<<< HEAD
-peaks = {}
-for arguments in json.loads(sys.argv[1]):
-=======
 peaks, runs = {}, json.loads(sys.argv[1])
 for name in {arguments[1] for arguments in runs}:
     learner_class(name)  # imported once for all
 for arguments in runs:
->>>>>>> gru
     peaks[" ".join(arguments[1:3])] = peak(arguments)
 print(json.dumps(peaks))
 """
@@ -73,9 +60,6 @@ def peaks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     return measured(
         *(
-<<<<<<< HEAD
-            ["train", name, game, "--steps", "2", "--episodes", "2", "--folder", str(folder / f"{name} {k}")]
-=======
             [
                 "train",
                 name,
@@ -87,7 +71,6 @@ def peaks(tmp_path_factory):
                 "--folder",
                 str(folder / f"{name} {k}"),
             ]
->>>>>>> gru
             for name in DEEP
             for k, game in enumerate(GAMES)
         )
