@@ -269,8 +269,8 @@ def test_no_further_program_is_started_after_three_failures(tmp_path):
     report = judged("early_exit", "mixer", transcript, claims=["mixer.finite", "mixer.batch", "mixer.monotone"])
     assert [verdict.outcome for verdict in report.verdicts] == ["error"] * 3
     assert "given up after 3 starts" in report.verdicts[-1].reason
-    hellos = [message for message in transcript_of(transcript) if message["type"] == "hello"]
-    assert len(hellos) == 3
+    calls = [message for message in transcript_of(transcript) if message["type"] == "call"]
+    assert len(calls) == 3
 
 
 def test_a_function_outlives_the_program_that_made_it():
