@@ -11,6 +11,7 @@ from marlspec.properties.vectors.drawn import Drawn
 from marlspec.properties.vectors.functions import Case, Fault, Function, case, torched
 from marlspec.reference.centralized import ca2c, coma, pareto_ac
 from marlspec.reference.independent import ia2c, idqn, reinforce
+from marlspec.reference.parts.utilities import one_hot
 
 BOOK = "Albrecht et al. 2024"
 DQN = f"{BOOK}, Algorithm 17 (independent deep Q-networks); Mnih et al. 2015"
@@ -501,7 +502,7 @@ def _critic_input_cases() -> tuple[Case, ...]:
 def _own_action_too(action: Tensor, z: Tensor, history: Tensor, last_action: Tensor) -> Tensor:
     right = coma.critic_input(action, z, history, last_action)
     n, A = last_action.shape[-2:]
-    taken = coma.one_hot(action, A, right.dtype).flatten(-2).unsqueeze(-2).expand(*right.shape[:-1], -1)
+    taken = one_hot(action, A, right.dtype).flatten(-2).unsqueeze(-2).expand(*right.shape[:-1], -1)
     return torch.cat([taken, right[..., n * A :]], -1)
 
 
