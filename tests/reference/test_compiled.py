@@ -1,0 +1,76 @@
+"""A compiled step learns what a plain one learns, for every deep algorithm.
+
+Both run in a process of their own: the annotations that the other tests check at run time cannot be traced.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from marlspec.reference.listing import algorithm_files
+
+DEEP = [name for name, path in algorithm_files().items() if path.parent.name != "tabular"]
+SCRIPT = """
+import functools, json, sys
+import torch
+from marlspec.games.batched import BatchedStagedGame
+from marlspec.games.catalogue import get
+from marlspec.reference.commands import learner_class
+from marlspec.reference.parts import training
+
+device, backend = sys.argv[1:3]
+torch.set_num_threads(1)
+torch.compile = functools.partial(torch.compile, backend=backend)
+wanted = {"batch_size": 4, "capacity": 16, "horizon": 3, "n_steps": 2, "embed": 2, "learning_rate": 1e-2}
+
+
+def parameters(name, compiled):
+    torch._dynamo.reset()
+    algorithm = learner_class(name)
+    known = vars(algorithm.config_type())
+    config = algorithm.config_type(
+        seeds=2, copies=3, hidden=(4, 3), device=device, **{own: wanted[own] for own in wanted if own in known}
+    )
+    learner = training.created(algorithm, BatchedStagedGame(get("two-step"), device), config)
+    before = [parameter.detach().clone() for parameter in learner.parameters()]
+    with training._running(learner), training.stepping(learner, compiled=compiled) as step:
+        for _ in range(6):
+            step()
+    return before, list(learner.parameters())
+
+
+found = {}
+for name in sys.argv[3:]:
+    (before, plain), (_, compiled) = parameters(name, False), parameters(name, True)
+    apart = [(own - other).abs().max().item() for own, other in zip(plain, compiled, strict=True)]
+    moved = [(own - other).abs().max().item() for own, other in zip(plain, before, strict=True)]
+    found[name] = {"apart": max(apart), "moved": max(moved)}
+print(json.dumps(found))
+"""
+
+
+def learned(device, backend, names):
+    """How far plain and compiled parameters are apart after six steps, and how far they moved, by algorithm."""
+    command = [sys.executable, "-c", SCRIPT, device, backend, *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_what_torch_traces_of_a_step_learns_the_same():
+    """To 1e-6, the rounding of a few operators that tracing takes apart; a lost gradient would leave 1e-2."""
+    found = learned("cpu", "eager", DEEP)
+    assert set(found) == set(DEEP)
+    for name, distance in found.items():
+        assert distance["moved"] > 1e-3, name
+        assert distance["apart"] < 1e-6, name
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", DEEP)
+def test_a_compiled_step_on_a_gpu_agrees_with_a_plain_one(name):
+    """To 1e-4: fused float32 kernels round in another order, and Adam divides by the size of the gradient."""
+    assert learned("cuda", "inductor", [name])[name]["apart"] < 1e-4
