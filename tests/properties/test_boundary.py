@@ -176,7 +176,7 @@ def test_a_file_that_changed_is_imported_again(tmp_path):
         ({"claims": []}, "name at least one claim"),
         (
             {"claims": ["mixer.monoton"]},
-            "no claim has the id 'mixer.monoton'; did you mean 'mixer.monotone'? The ids are bel",
+            "no claim has the id 'mixer.monoton'; did you mean 'mixer.monotone'? The ids are ",
         ),
         ({"claims": ["vdn.additive"]}, "the role 'mixer' does not make the claim 'vdn.additive'"),
     ],

@@ -370,6 +370,7 @@ def test_a_message_against_the_schema_is_noticed():
 # --- the other doors, and the end of the judge ------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("ctrl_c_interrupts")
 def test_ctrl_c_leaves_no_program_behind(tmp_path):
     pids = tmp_path / "pids"
     code = "from marlspec.cli import main; main()"

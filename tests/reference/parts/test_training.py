@@ -160,14 +160,6 @@ def test_ctrl_c_in_the_first_evaluation_keeps_the_beginning(corridor, tmp_path):
     assert checkpoints.load(tmp_path).steps == 0
 
 
-@pytest.fixture
-def ctrl_c_interrupts():
-    """Python's own handling of SIGINT, which a process started in the background of a shell does not have."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("ctrl_c_interrupts")
 def test_a_second_ctrl_c_ends_at_once_and_the_checkpoint_before_is_kept(corridor, promises, tmp_path):
     whole = begun(VDN, corridor, tmp_path / "whole", evaluate_every=0)
