@@ -158,5 +158,8 @@ def _load() -> None:
     import marlspec.properties.equilibria
     import marlspec.properties.evaluation
     import marlspec.properties.igm
+    import marlspec.properties.learner
     import marlspec.properties.mixers
-    import marlspec.properties.tabular  # noqa: F401
+    import marlspec.properties.replay
+    import marlspec.properties.tabular
+    import marlspec.properties.target_network  # noqa: F401
