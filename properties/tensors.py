@@ -115,11 +115,24 @@ def parameters(holder: Any, what: str) -> dict[str, torch.Tensor]:
     }
 
 
+def largest(*networks: Snapshot) -> float:
+    """Return the largest magnitude in networks, at least 1; NaN where there is one."""
+    return float(
+        max((np.abs(values).max(initial=1.0) for network in networks for values in network.values()), key=_rank)
+    )
+
+
+def _rank(value: float) -> float:
+    return np.inf if np.isnan(value) else float(value)
+
+
 def first_difference(one: Snapshot, other: Snapshot, tolerance: float = 0.0) -> str | None:
     """Say where two networks differ, as "name[index] is x, not y"; NaN equals itself."""
     for name, values in one.items():
-        wrong = ~((np.abs(values - other[name]) <= tolerance) if values.dtype.kind == "f" else values == other[name])
+        wrong = values != other[name]
         if values.dtype.kind == "f":
+            with np.errstate(invalid="ignore"):
+                wrong &= ~(np.abs(values - other[name]) <= tolerance)
             wrong &= ~(np.isnan(values) & np.isnan(other[name]))
         if wrong.any():
             index = tuple(int(k) for k in np.argwhere(wrong)[0])

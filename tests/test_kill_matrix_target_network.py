@@ -110,3 +110,22 @@ def test_what_is_no_target_network_is_an_error(factory, words):
     report = check(factory, "target_network", claims=["target.between"], examples=110)
     assert report.exit_code == 2
     assert words in report.verdicts[0].reason
+
+
+# --- numbers out of range ---------------------------------------------------------------------------------------------
+
+
+class RunsAway(by_name["agents"].factory):
+    """Training ends in infinities, which a correct soft update may turn into NaN."""
+
+    def learn(self):
+        with torch.no_grad():
+            for value in self.online.parameters():
+                value *= float("inf")
+
+    def loss(self):
+        return sum(value.sum() for value in self.online.parameters())
+
+
+def test_training_that_runs_away_is_not_the_target_networks_fault():
+    assert not check(RunsAway, "target_network", examples=30).witnesses
