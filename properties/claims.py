@@ -154,12 +154,18 @@ def claim_named(identifier: str) -> Claim:
 
 def _load() -> None:
     """Import the modules that register claims."""
+    import marlspec.properties.counterfactual
     import marlspec.properties.dynamics
     import marlspec.properties.equilibria
     import marlspec.properties.evaluation
+    import marlspec.properties.exploration
     import marlspec.properties.igm
     import marlspec.properties.learner
     import marlspec.properties.mixers
+    import marlspec.properties.policies
+    import marlspec.properties.policy_losses
     import marlspec.properties.replay
+    import marlspec.properties.returns
     import marlspec.properties.tabular
-    import marlspec.properties.target_network  # noqa: F401
+    import marlspec.properties.target_network
+    import marlspec.properties.td_targets  # noqa: F401

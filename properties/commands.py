@@ -4,6 +4,7 @@ import argparse
 import ast
 import hashlib
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from marlspec.properties.roles import ROLES, role_named
 from marlspec.properties.terminal import print_report
 from marlspec.properties.trial import TargetError
 from marlspec.properties.verdicts import Report, read_witness
+
+LONGEST_STEM = 120  # of a witness's file name: a command may be longer than a file name can be
 
 
 def check_command(argv: Sequence[str]) -> int:
@@ -49,7 +52,8 @@ def check_command(argv: Sequence[str]) -> int:
 
         write_junit([report], options.junit)
     for path in write_witnesses(report, options.witnesses):
-        console.print(f"replay with: marlspec replay {escape(str(path))} {escape(options.target)}", soft_wrap=True)
+        words = shlex.join(["marlspec", "replay", str(path), options.target])
+        console.print(f"replay with: {escape(words)}", soft_wrap=True)
     return report.exit_code
 
 
@@ -59,7 +63,7 @@ def _check_parser() -> argparse.ArgumentParser:
         description="Judge an implementation against the claims of a role.",
         epilog="Exit codes: 0 all claims hold, 1 refuted, 2 the target could not be judged.",
     )
-    parser.add_argument("target", help="a factory: package.module:attribute or path/file.py:attribute")
+    parser.add_argument("target", help="a factory: package.module:attribute, path/file.py:attribute or exec:COMMAND")
     parser.add_argument("--role", required=True, help=f"what the target is: {', '.join(ROLES)}")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="keyword argument of the factory"
@@ -180,7 +184,7 @@ def write_witnesses(report: Report, folder: str) -> list[Path]:
 
     paths = []
     for witness in report.witnesses:
-        stem = re.sub(r"[^A-Za-z0-9.]+", "-", report.target).strip("-.")
+        stem = re.sub(r"[^A-Za-z0-9.]+", "-", report.target).strip("-.")[-LONGEST_STEM:].strip("-.")
         tag = hashlib.sha256(f"{report.target} {report.role} {sorted(report.settings.items())}".encode()).hexdigest()[
             :6
         ]

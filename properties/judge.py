@@ -41,7 +41,7 @@ def check(
     """Judge a target against all claims of a role.
 
     Args:
-        target: a factory, or `pkg.module:attr`, or `path/file.py:attr`; see `marlspec.properties.roles`.
+        target: a factory, or `pkg.module:attr`, `path/file.py:attr` or `exec:COMMAND`; see `marlspec.properties.roles`.
         role: what the target is; `marlspec.properties.roles` and `marlspec claims` list the roles.
         examples: the budget of each claim, in batches of up to 128 inputs, or in cases for roles without sizes; a
             verdict counts the distinct inputs tried.
@@ -66,10 +66,22 @@ def check(
     _refuse_bad_seed(seed)
     _refuse_bad_budget(examples, engine, parameters)
     _refuse_bad_limit(time_limit)
-    subject = target_of(target, settings)
+    subject = target_of(target, settings, role)
     chosen = _chosen_claims(role, claims)
     announced = _announced(expected, chosen)
     trial = Trial(subject, role, _sizes(role, sizes), examples, seed, engine, parameters)
+    try:
+        verdicts = _verdicts(trial, chosen, announced, fail_fast, time_limit)
+        dtype = _dtype(trial)
+    finally:
+        trial.restore_modes()
+        subject.release()
+    return Report(subject.name, role, tuple(verdicts), dtype, _size_names(trial), examples, seed, dict(settings or {}))
+
+
+def _verdicts(
+    trial: Trial, chosen: Sequence[Claim], announced: Mapping[str, str], fail_fast: bool, time_limit: float
+) -> list[Verdict]:
     verdicts: list[Verdict] = []
     for entry in chosen:
         verdict = _judge(entry, trial, {v.claim_id: v for v in verdicts}, time_limit)
@@ -77,10 +89,8 @@ def check(
         if fail_fast and verdicts[-1].outcome == "refuted" and not verdicts[-1].ok:
             break
     if all(verdict.outcome == "not_applicable" for verdict in verdicts):
-        verdicts = [_nothing_applies(verdict) for verdict in verdicts]
-    dtype = _dtype(trial)
-    trial.restore_modes()
-    return Report(subject.name, role, tuple(verdicts), dtype, _size_names(trial), examples, seed, dict(settings or {}))
+        return [_nothing_applies(verdict) for verdict in verdicts]
+    return verdicts
 
 
 def replay(witness: Witness, target: Any) -> Counterexample | None:
@@ -90,7 +100,7 @@ def replay(witness: Witness, target: Any) -> Counterexample | None:
         InputError: the witness is of another target, or of no known claim.
         TargetError: the target raised, or returned a wrong shape or kind.
     """
-    subject = target_of(target, dict(witness.settings))
+    subject = target_of(target, dict(witness.settings), witness.role)
     if subject.name != witness.target:
         raise InputError(
             f"the witness was found on {witness.target!r}, not on {subject.name!r}; replay it on the target it is of "
@@ -110,6 +120,7 @@ def replay(witness: Witness, target: Any) -> Counterexample | None:
             raise InputError(f"the witness's case does not fit the claim {entry.id!r}: {error!r}") from error
         finally:
             trial.restore_modes()
+            subject.release()
 
 
 @contextmanager

@@ -31,7 +31,7 @@ Array = NDArray[Any]
 Batch = dict[str, Array]
 Judge = Callable[[Trial, Case], Counterexample | None]
 
-BOOK = "book, Algorithms 18 and 22: a loss over a mini-batch, minimised by gradient steps"
+BOOK = "Albrecht et al. 2024, Algorithms 17 and 22: a loss over a mini-batch, minimised by gradient steps"
 DEFAULTS = {"n_agents": 2, "n_actions": 3, "observation_size": 4, "state_size": 5, "longest": 4}
 UPDATES = 8
 ROWS = 8
@@ -347,7 +347,7 @@ def _target_moved(trial: Trial, case: Case) -> Counterexample | None:
     "Updates leave the target network alone, but for a sync after every target_interval updates, where that is "
     "declared, or the share tau of the way.",
     roles=("learner",),
-    cite="book, section 8.1.2 (target networks); Mnih et al. 2015",
+    cite="Albrecht et al. 2024, Algorithm 17 (target networks); Mnih et al. 2015",
     method="up to 12 updates on random batches; every tensor after each",
     recheck=_recheck(_target_moved),
 )
@@ -454,7 +454,7 @@ def _past_the_end(trial: Trial, case: Case) -> Counterexample | None:
     "learner.terminal",
     "What follows a terminal transition does not enter the update.",
     roles=("learner",),
-    cite="book, Algorithm 22: y = r where s' is terminal",
+    cite="Albrecht et al. 2024, Algorithm 22: y = r where s' is terminal",
     method="gradients of a batch with other numbers after its terminal transitions, up to a thousandth of the largest "
     "entry",
     recheck=_recheck(_past_the_end),
@@ -483,7 +483,7 @@ def _not_a_mean(trial: Trial, case: Case) -> Counterexample | None:
     "learner.mean",
     "The loss is a mean over the batch: the order of its rows does not matter, nor does having all of them twice.",
     roles=("learner",),
-    cite="book, Algorithm 22: L = 1/B sum (y - Q)^2",
+    cite="Albrecht et al. 2024, Algorithm 22: L = 1/B sum (y - Q)^2",
     method="gradients of a batch, of its rows turned round, and of all rows twice, up to a thousandth of the "
     "largest entry",
     recheck=_recheck(_not_a_mean),
@@ -524,7 +524,7 @@ def _unused(trial: Trial, case: Case) -> Counterexample | None:
     "learner.bootstraps",
     "Every part of the target network, the mixer included, makes the targets of transitions that go on.",
     roles=("learner",),
-    cite="book, Algorithm 22; errata E3: the mixer has a target, too",
+    cite="Albrecht et al. 2024, Algorithm 22; errata E3: the mixer has a target, too",
     method="gradients with other numbers written over one part of the target network",
     recheck=_recheck(_unused),
 )
@@ -661,7 +661,7 @@ def _missed(trial: Trial, case: Case) -> Counterexample | None:
     "learner.tiny",
     "On games of one step that it can represent the learner ends at the payoffs, with most seeds.",
     roles=("learner",),
-    cite="lecture, slides on value decomposition: VDN is exact where the payoffs are additive, QMIX where monotone",
+    cite="VDN (arXiv 1706.05296) is exact where payoffs are additive, QMIX (arXiv 1803.11485) where they are monotone",
     method="4 games of 3 by 3 joint actions, 3 seeds each; a game is missed where 2 of them are off by more than a "
     "tenth of the range (or the declared share)",
     recheck=lambda trial, size, case: _missed(trial, case),

@@ -605,7 +605,7 @@ def traced(subject: Subject, rows: int) -> Graph:
         Unknown: it cannot be traced.
     """
     if subject.numpy:
-        raise Unknown("a target in numpy has no graph of torch operators")
+        raise Unknown(getattr(subject.function, "no_graph", "a target in numpy has no graph of torch operators"))
     inputs = subject.inputs((rows, subject.size["n_agents"]), (rows, subject.size["state_size"]))
     subject.tensor(*(value.double().numpy() for value in inputs))  # what the target caches by shape holds real numbers
     with default_dtype(subject.dtype):

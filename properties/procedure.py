@@ -34,14 +34,36 @@ class Procedure:
         handed = [self._handed(argument) for argument in arguments]
         with default_dtype(torch.float64), torch.no_grad(), errors_of_target("on one case"):
             result = self.function(*handed)
-        for position, (before, after) in enumerate(zip(arguments, handed, strict=True)):
-            if not _same(before, after):
-                raise TargetError(f"the target wrote into its argument {position}; work on a copy")
+        self._refuse_writing(arguments, handed)
         return result
+
+    def recorded(self, *arguments: Any, leaves: Sequence[int]) -> tuple[Any, list[torch.Tensor]]:
+        """Call a target in torch so that gradients can be taken; returns its result, and the leaves.
+
+        Args:
+            arguments: as for a call.
+            leaves: positions of the arguments, arrays of floating-point numbers, in which gradients are taken.
+
+        Raises:
+            TargetError: it raised, or wrote into its arguments.
+        """
+        handed = [self._handed(argument) for argument in arguments]
+        for position in leaves:
+            handed[position].requires_grad_()
+        with default_dtype(torch.float64), torch.enable_grad(), errors_of_target("on one case, with gradients"):
+            result = self.function(*handed)
+        self._refuse_writing(arguments, [v.detach() if isinstance(v, torch.Tensor) else v for v in handed])
+        return result, [handed[position] for position in leaves]
 
     def declared(self, name: str, default: Any) -> Any:
         """Return an attribute of the function or the factory."""
         return getattr(self.function, name, getattr(self.factory, name, default))
+
+    @staticmethod
+    def _refuse_writing(arguments: Sequence[Any], handed: Sequence[Any]) -> None:
+        for position, (before, after) in enumerate(zip(arguments, handed, strict=True)):
+            if not _same(before, after):
+                raise TargetError(f"the target wrote into its argument {position}; work on a copy")
 
     def _handed(self, value: Any) -> Any:
         if isinstance(value, np.ndarray):

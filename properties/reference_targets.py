@@ -13,11 +13,16 @@ from marlspec.games.batched import BatchedStagedGame
 from marlspec.games.batched_arrays import BatchedStochasticGame
 from marlspec.games.matrix import NormalFormGame
 from marlspec.games.stochastic import StochasticGame
+from marlspec.reference.centralized import coma
 from marlspec.reference.decomposition import qmix, vdn
+from marlspec.reference.independent import ia2c, idqn
+from marlspec.reference.parts import exploration
 from marlspec.reference.parts.config import QMIXConfig
 from marlspec.reference.parts.networks import UtilityNetworks, approach, frozen_copy, synchronise
+from marlspec.reference.parts.policies import floored_log_policy, log_policy, log_probability
 from marlspec.reference.parts.replay import ReplayBuffer
 from marlspec.reference.parts.scalarisation import scalarisation
+from marlspec.reference.parts.utilities import available_only
 from marlspec.reference.solution import correlated, minimax, nash, pareto
 from marlspec.reference.solution.decisions import DecisionProcess, choice_values
 from marlspec.reference.solution.expected_return import markov_values
@@ -123,6 +128,96 @@ def cql_update(scalar: str = "sum") -> Procedure:
 def one_agents_cql_update() -> Procedure:
     """Return lines 8 and 9 of central Q-learning with the reward of the first agent."""
     return cql_update("agent:0")
+
+
+def idqn_target() -> Procedure:
+    """Return lines 13 to 16 of IDQN."""
+
+    def target(r: Tensor, ends: Tensor, cut: Tensor, q: Tensor, online: Tensor, available: Tensor, gamma: float) -> Any:
+        return idqn.target(r, ends.unsqueeze(-1).expand_as(r), available_only(q, available), gamma)
+
+    return _declared(target, arrays="torch")
+
+
+def vdn_target() -> Procedure:
+    """Return lines 12 to 15 of VDN."""
+
+    def target(r: Tensor, ends: Tensor, cut: Tensor, q: Tensor, online: Tensor, available: Tensor, gamma: float) -> Any:
+        return vdn.target(r[:, 0], ends, available_only(q, available), gamma)
+
+    return _declared(target, arrays="torch", mixing="sum")
+
+
+def critic_target() -> Procedure:
+    """Return lines 9 to 14 of IA2C: the critics' targets."""
+
+    def target(r: Tensor, ends: Tensor, cut: Tensor, v: Tensor, online: Tensor, available: Tensor, gamma: float) -> Any:
+        return ia2c.target(r, ends, v.squeeze(-1), gamma)
+
+    return _declared(target, arrays="torch", backup="value")
+
+
+def coma_returns() -> Procedure:
+    """Return line 12 of COMA, of one agent: TD(lambda) returns of whole episodes."""
+
+    def estimate(
+        r: Tensor, v: Tensor, next_v: Tensor, ends: Tensor, cut: Tensor, mask: Tensor, gamma: float, lam: float
+    ) -> Any:
+        return coma.target(r, ends, cut, next_v.unsqueeze(-1), gamma, lam).squeeze(-1)
+
+    return _declared(estimate, arrays="torch")
+
+
+def coma_returns_of_rollouts() -> Procedure:
+    """Return the same of rows that hold episode after episode."""
+    return _declared(coma_returns(), rows="rollout")
+
+
+def coma_advantage() -> Procedure:
+    """Return line 15 of COMA."""
+    return _declared(lambda q, policy, actions: coma.counterfactual_advantage(q, policy, actions), arrays="torch")
+
+
+def ia2c_actor_loss() -> Procedure:
+    """Return line 15 of IA2C, all agents' losses added up; padding is left out before."""
+
+    def loss(logits: Tensor, actions: Tensor, advantages: Tensor, mask: Tensor) -> Any:
+        log_pi = log_probability(logits.log_softmax(-1), actions)
+        return ia2c.actor_loss(advantages[mask], log_pi[mask]).sum()
+
+    return _declared(loss, arrays="torch", reduction="agents")
+
+
+def coma_actor_loss() -> Procedure:
+    """Return line 16 of COMA, for one episode: sums over its time steps and agents."""
+
+    def loss(logits: Tensor, actions: Tensor, advantages: Tensor, mask: Tensor) -> Any:
+        log_pi = log_probability(logits.log_softmax(-1), actions)
+        return coma.actor_loss(advantages[None], log_pi[None], mask[None]).sum()
+
+    return _declared(loss, arrays="torch", reduction="sum")
+
+
+def policy() -> Procedure:
+    """Return the softmax policies of all actor-critics."""
+    return _declared(
+        lambda logits, available: log_policy(logits, available), arrays="torch", output="log_probabilities"
+    )
+
+
+def floored_policy() -> Procedure:
+    """Return COMA's policies, which explore with a share of 1/4."""
+    return _declared(
+        lambda logits, available: floored_log_policy(logits, available, 0.25),
+        arrays="torch",
+        output="log_probabilities",
+        epsilon=0.25,
+    )
+
+
+def epsilon_greedy() -> Procedure:
+    """Return the exploration of all value-based algorithms."""
+    return _declared(lambda *arguments: exploration.epsilon_greedy(*arguments), arrays="torch")
 
 
 def two_step_game() -> BatchedStagedGame:
@@ -237,6 +332,17 @@ REFERENCE_TARGETS = (
     ("marlspec.properties.reference_targets:iql_update", "tabular_update"),
     ("marlspec.properties.reference_targets:cql_update", "cql_update"),
     ("marlspec.properties.reference_targets:one_agents_cql_update", "cql_update"),
+    ("marlspec.properties.reference_targets:idqn_target", "td_target"),
+    ("marlspec.properties.reference_targets:vdn_target", "td_target"),
+    ("marlspec.properties.reference_targets:critic_target", "td_target"),
+    ("marlspec.properties.reference_targets:coma_returns", "return_estimator"),
+    ("marlspec.properties.reference_targets:coma_returns_of_rollouts", "return_estimator"),
+    ("marlspec.properties.reference_targets:coma_advantage", "counterfactual_advantage"),
+    ("marlspec.properties.reference_targets:ia2c_actor_loss", "policy_loss"),
+    ("marlspec.properties.reference_targets:coma_actor_loss", "policy_loss"),
+    ("marlspec.properties.reference_targets:policy", "policy"),
+    ("marlspec.properties.reference_targets:floored_policy", "policy"),
+    ("marlspec.properties.reference_targets:epsilon_greedy", "epsilon_greedy"),
     ("marlspec.properties.reference_targets:two_step_game", "game"),
     ("marlspec.properties.reference_targets:game_of_chance", "game"),
     ("marlspec.properties.reference_targets:ReplayRing", "replay_buffer"),

@@ -29,7 +29,7 @@ Array = NDArray[Any]
 Judge = Callable[[Trial, Case], Counterexample | None]
 Recheck = Callable[[Trial, Mapping[str, int], Case], Counterexample | None]
 
-BOOK = "book, section 8.1.3 and Algorithm 18 (replay buffer D); Lin 1992; Mnih et al. 2015"
+BOOK = "Albrecht et al. 2024, Algorithm 17 (replay buffer D); Lin 1992; Mnih et al. 2015"
 FIELDS = ("observations", "actions", "rewards", "next_observations", "terminated")
 DRAWS = 8  # batches that one operation "sample" draws
 MOST_CAPACITY, MOST_AGENTS, MOST_OPERATIONS = 7, 3, 8

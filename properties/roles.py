@@ -11,7 +11,8 @@ inputs and output are torch tensors of one row per case:
                   f(utilities [B, n, A], actions [B, n], state [B, s]) -> Q_tot [B]
 
 A factory or function with the attribute `arrays = "numpy"` gets and gives numpy arrays. A joint value may promise more
-by the attribute `min_slope = c > 0` on f: each unit of individual regret costs at least c.
+by the attribute `min_slope = c > 0` on f: each unit of individual regret costs at least c. A target may also be a
+program of its own, in any language: `exec:COMMAND` (docs/protocol.md).
 
 Where it has none, factory() returns the thing, which is called with one case at a time. Arrays are numpy float64 and
 results may be arrays, tensors or lists; `arrays = "torch"` asks for torch tensors instead.
@@ -32,6 +33,15 @@ results may be arrays, tensors or lists; `arrays = "torch"` asks for torch tenso
     tabular_update      f(Q [S, A], s, a, r, s', terminated, alpha, gamma) -> Q after one update of Q-learning
     cql_update          f(Q [S, A_1, .., A_n], s, a [n], r [n], s', terminated, alpha, gamma) -> Q after one update of
                         central Q-learning; scalar = "sum" (default), or the index of the agent whose reward is taken
+    td_target           f(rewards [B, n], terminated [B], truncated [B], next_values [B, n, A], online_values [B, n, A],
+                        available [B, n, A], gamma) -> y [B, n]; see TDTarget for what it may declare
+    return_estimator    f(rewards [B, T], values [B, T], next_values [B, T], terminated [B, T], truncated [B, T],
+                        mask [B, T], gamma, lam) -> y [B, T]; see ReturnEstimator
+    counterfactual_advantage    f(q [B, n, A], policy [B, n, A], actions [B, n]) -> A [B, n]
+    policy_loss         f(logits [B, n, A], actions [B, n], advantages [B, n], mask [B]) -> loss, or with numpy arrays
+                        (loss, gradient [B, n, A]); see PolicyLoss
+    policy              f(logits [B, n, A], available [B, n, A]) -> probabilities [B, n, A]; see Policy
+    epsilon_greedy      f(utilities [B, n, A], available [B, n, A], epsilon) -> actions [B, n]; see EpsilonGreedy
     game                a game of marlspec.games.batched, or a PettingZoo ParallelEnv
 
 Roles with a state of their own have an object, see their protocols: ReplayBuffer, TargetNetwork, Learner.
@@ -51,10 +61,13 @@ from types import FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from marlspec.errors import InputError
+
+Array = NDArray[Any]  # or a tensor, with arrays = "torch"
 
 
 @runtime_checkable
@@ -177,6 +190,145 @@ class Learner(Protocol):
         """
 
 
+class TDTarget(Protocol):
+    """One-step targets of a batch of transitions, each agent's; values were computed before.
+
+    Declares backup = "max" (default), "double" or "value", and mixing = "none" (default) or "sum".
+    """
+
+    def __call__(
+        self,
+        rewards: Float[Array, "B n"],
+        terminated: Bool[Array, " B"],
+        truncated: Bool[Array, " B"],
+        next_values: Float[Array, "B n A"],
+        online_values: Float[Array, "B n A"],
+        available: Bool[Array, "B n A"],
+        gamma: float,
+    ) -> Float[Array, "B n"] | Float[Array, " B"]:
+        """Return the targets y.
+
+        Args:
+            rewards: each agent's; with mixing = "sum" all agents have the common reward.
+            terminated: whether s' is terminal.
+            truncated: whether the episode is cut at s', by a time limit; where both hold it is terminal.
+            next_values: what the target network says of each agent's actions in s', available or not; with
+                backup = "value" of the state alone (A = 1).
+            online_values: what the online network says of them.
+            available: which actions an agent has in s', one at least, whether it is terminal or not.
+            gamma: the discount.
+
+        Returns:
+            y [B, n]; with mixing = "sum" y [B].
+        """
+
+
+class ReturnEstimator(Protocol):
+    """Estimates of returns, or advantages, for each time step of rows of time steps; values were computed before.
+
+    Declares estimate = "lambda_return" (default), "advantage" (GAE) or "n_step", and rows = "episode" (default: one
+    episode and padding) or "rollout" (episode after episode, no padding).
+    """
+
+    def __call__(
+        self,
+        rewards: Float[Array, "B T"],
+        values: Float[Array, "B T"],
+        next_values: Float[Array, "B T"],
+        terminated: Bool[Array, "B T"],
+        truncated: Bool[Array, "B T"],
+        mask: Bool[Array, "B T"],
+        gamma: float,
+        lam: float,
+    ) -> Float[Array, "B T"]:
+        """Return the estimates; those of padding are not looked at.
+
+        Args:
+            rewards: r_t, of the action taken in s_t.
+            values: V(s_t).
+            next_values: V(s_(t+1)), of the state reached from s_t, before any restart; also where that is terminal,
+                and equal to values at t + 1 wherever the same episode goes on.
+            terminated: whether s_(t+1) is terminal.
+            truncated: whether the episode is cut at s_(t+1), by a time limit; where both hold it is terminal.
+            mask: whether time step t is one of the episode's; False for padding, which has no flags.
+            gamma: the discount.
+            lam: lambda; with estimate = "n_step" the number of steps, an integer from 1.
+        """
+
+
+class CounterfactualAdvantage(Protocol):
+    """COMA's advantages."""
+
+    def __call__(
+        self, q: Float[Array, "B n A"], policy: Float[Array, "B n A"], actions: Int[Array, "B n"]
+    ) -> Float[Array, "B n"]:
+        """Return each agent's advantage.
+
+        Args:
+            q: the critic's values of each agent's actions, the others' actions being those that they took.
+            policy: the probabilities with which each agent acts, exploration included; zero where it cannot act so.
+            actions: the actions taken, of positive probability.
+        """
+
+
+class PolicyLoss(Protocol):
+    """The loss of softmax policies, to be minimised; entropy bonuses are switched off.
+
+    Declares reduction = "mean" (default: over the rows kept and all agents), "agents" (over the rows kept, summed over
+    agents) or "sum".
+    """
+
+    def __call__(
+        self,
+        logits: Float[Array, "B n A"],
+        actions: Int[Array, "B n"],
+        advantages: Float[Array, "B n"],
+        mask: Bool[Array, " B"],
+    ) -> Float[Array, ""] | tuple[Float[Array, ""], Float[Array, "B n A"]]:
+        """Return the loss (arrays = "torch"), or the loss and its gradient in the logits.
+
+        Args:
+            logits: of the policies; the policies are old and new at once, where a loss has both.
+            actions: the actions taken.
+            advantages: of the actions; to be taken as constants, although a graph may hang on them.
+            mask: whether a row counts; False for padding. One row counts at least.
+        """
+
+
+class Policy(Protocol):
+    """Softmax policies of available actions.
+
+    Declares output = "probabilities" (default) or "log_probabilities", and epsilon = 0 (default) or the share of the
+    even distribution over available actions that is mixed in.
+    """
+
+    def __call__(self, logits: Float[Array, "B n A"], available: Bool[Array, "B n A"]) -> Float[Array, "B n A"]:
+        """Return each agent's distribution over its actions.
+
+        Args:
+            logits: of each agent's actions, available or not.
+            available: which actions an agent has, one at least.
+        """
+
+
+class EpsilonGreedy(Protocol):
+    """Action selection, drawn with the global generators of Python, numpy or torch, or with one seeded from these.
+
+    Declares output = "actions" (default) or "probabilities".
+    """
+
+    def __call__(
+        self, utilities: Float[Array, "B n A"], available: Bool[Array, "B n A"], epsilon: float
+    ) -> Int[Array, "B n"] | Float[Array, "B n A"]:
+        """Return each agent's action, or the probabilities of its actions.
+
+        Args:
+            utilities: of each agent's actions, available or not.
+            available: which actions an agent has, one at least.
+            epsilon: the probability of exploring.
+        """
+
+
 @dataclass(frozen=True)
 class Role:
     """A kind of target.
@@ -224,6 +376,23 @@ ROLES = {
         Role("optimal_backup", "factory() -> f(transitions, rewards, terminal, gamma, Q [S, A]) -> TQ [S, A]"),
         Role("tabular_update", "factory() -> f(Q [S, A], s, a, r, s', terminated, alpha, gamma) -> Q [S, A]"),
         Role("cql_update", "factory() -> f(Q [S, A_1, .., A_n], s, a [n], r [n], s', terminated, alpha, gamma) -> Q"),
+        Role(
+            "td_target",
+            "factory() -> f(rewards [B, n], terminated [B], truncated [B], next_values [B, n, A], "
+            "online_values [B, n, A], available [B, n, A], gamma) -> y [B, n]",
+        ),
+        Role(
+            "return_estimator",
+            "factory() -> f(rewards [B, T], values [B, T], next_values [B, T], terminated [B, T], truncated [B, T], "
+            "mask [B, T], gamma, lam) -> y [B, T]",
+        ),
+        Role("counterfactual_advantage", "factory() -> f(q [B, n, A], policy [B, n, A], actions [B, n]) -> [B, n]"),
+        Role(
+            "policy_loss",
+            "factory() -> f(logits [B, n, A], actions [B, n], advantages [B, n], mask [B]) -> loss (and gradient)",
+        ),
+        Role("policy", "factory() -> f(logits [B, n, A], available [B, n, A]) -> probabilities [B, n, A]"),
+        Role("epsilon_greedy", "factory() -> f(utilities [B, n, A], available [B, n, A], epsilon) -> actions [B, n]"),
         Role("game", "factory() -> BatchedGame or PettingZoo ParallelEnv"),
         Role("replay_buffer", "factory(capacity, example) -> buffer with add(transitions), sample(B), len()"),
         Role("target_network", "factory() -> object with online, target, sync() or soft_update(tau)"),
@@ -253,19 +422,28 @@ class Target:
         name: as the report prints it.
         factory: makes the thing, given the role's sizes.
         settings: keyword arguments added to each call of the factory.
+        release: ends what the target keeps running, once it is judged.
     """
 
     name: str
     factory: Callable[..., Any]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    release: Callable[[], None] = lambda: None
 
 
-def target_of(thing: Any, settings: Mapping[str, Any] | None = None) -> Target:
-    """Make a target of a factory, or load it from `pkg.module:attr` or `path/file.py:attr`.
+def target_of(thing: Any, settings: Mapping[str, Any] | None = None, role: str = "") -> Target:
+    """Make a target of a factory, or load it from `pkg.module:attr`, `path/file.py:attr` or `exec:COMMAND`.
+
+    A command is told the role that it is judged in.
 
     Raises:
         InputError: it cannot be found, or is not callable.
     """
+    if isinstance(thing, str) and thing.startswith("exec:"):
+        from marlspec.properties.live import LiveFactory
+
+        door = LiveFactory(thing.removeprefix("exec:"), role)
+        return Target(thing, door, dict(settings or {}), door.close)
     factory = load(thing) if isinstance(thing, str) else thing
     if not callable(factory):
         raise InputError(f"{_name(thing)} is a {type(factory).__name__}, not a factory: give a function or a class")
@@ -280,7 +458,9 @@ def load(spec: str) -> Any:
     """
     place, separator, attribute = spec.rpartition(":")
     if not separator or not place or not attribute:
-        raise InputError(f"{spec!r} names no target: write package.module:attribute or path/file.py:attribute")
+        raise InputError(
+            f"{spec!r} names no target: write package.module:attribute, path/file.py:attribute or exec:COMMAND"
+        )
     module = _module(place, spec)
     found: Any = module
     for part in attribute.split("."):

@@ -23,7 +23,7 @@ from marlspec.properties.trial import TargetError, Trial, errors_of_target
 Recheck = Callable[[Trial, Mapping[str, int], Case], Counterexample | None]
 Rule = Callable[["Pair", Any], str | None]
 
-BOOK = "book, section 8.1.2 (target networks); Mnih et al. 2015"
+BOOK = "Albrecht et al. 2024, Algorithm 17 (target networks); Mnih et al. 2015"
 SOFT = "Lillicrap et al. 2016 (arXiv 1509.02971), Algorithm 1: theta' <- tau theta + (1 - tau) theta'"
 TAUS = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
 LONGEST = 6
@@ -258,7 +258,7 @@ def _unequal(trial: Trial, case: Case) -> Counterexample | None:
 
 
 @claim(
-    "target.start",
+    "target_network.start",
     "At the start the target network equals the online network.",
     roles=("target_network",),
     cite=f"{BOOK}: theta' = theta at the start",
@@ -272,11 +272,13 @@ def target_start(trial: Trial) -> Finding:
     if getattr(made, "starts", getattr(trial.target.factory, "starts", "equal")) != "equal":
         return Finding(not_applicable="The target declares that its networks do not start equal.")
     test: Callable[[Case], Counterexample | None] = lambda case: _unequal(trial, case)  # noqa: E731
-    return search(trial, lambda generator, k: {"seed": k}, test, method="made with different seeds", key="target.start")
+    return search(
+        trial, lambda generator, k: {"seed": k}, test, method="made with different seeds", key="target_network.start"
+    )
 
 
 @claim(
-    "target.sync",
+    "target_network.sync",
     "sync() sets every tensor of the target network, mixer and buffers included, to the online network's, and leaves "
     "that as it is.",
     roles=("target_network",),
@@ -286,11 +288,11 @@ def target_start(trial: Trial) -> Finding:
 )
 def target_sync(trial: Trial) -> Finding:
     """Everything, in the right direction."""
-    return _searched(trial, ("sync",), SYNC, "target.sync")
+    return _searched(trial, ("sync",), SYNC, "target_network.sync")
 
 
 @claim(
-    "target.between",
+    "target_network.between",
     "Between its updates nothing moves the target network: neither numbers written into the online one nor training.",
     roles=("target_network",),
     cite=f"{BOOK}: the parameters theta' are held fixed between updates",
@@ -299,11 +301,11 @@ def target_sync(trial: Trial) -> Finding:
 )
 def target_between(trial: Trial) -> Finding:
     """No shared memory, no optimiser on it."""
-    return _searched(trial, ("write", "learn"), BETWEEN, "target.between")
+    return _searched(trial, ("write", "learn"), BETWEEN, "target_network.between")
 
 
 @claim(
-    "target.soft",
+    "target_network.soft",
     "soft_update(tau) moves every parameter of the target network by exactly the share tau: tau = 1 syncs, tau = 0 "
     "leaves it; the online network stays.",
     roles=("target_network",),
@@ -313,11 +315,11 @@ def target_between(trial: Trial) -> Finding:
 )
 def target_soft(trial: Trial) -> Finding:
     """The right share, of all parameters, in the right direction."""
-    return _searched(trial, ("soft",), SHARED, "target.soft")
+    return _searched(trial, ("soft",), SHARED, "target_network.soft")
 
 
 @claim(
-    "target.gradient",
+    "target_network.gradient",
     "The loss sends gradients to the online network and none to the target network.",
     roles=("target_network",),
     cite=f"{BOOK}: the target is a constant of the loss",
@@ -326,11 +328,11 @@ def target_soft(trial: Trial) -> Finding:
 )
 def target_gradient(trial: Trial) -> Finding:
     """Detached where it should be, and not where it should not."""
-    return _searched(trial, ("loss",), GRADIENT, "target.gradient")
+    return _searched(trial, ("loss",), GRADIENT, "target_network.gradient")
 
 
 @claim(
-    "target.saved",
+    "target_network.saved",
     "Saving and loading brings back both networks, in the same object and in a fresh one.",
     roles=("target_network",),
     cite=f"{BOOK}: training goes on as if it had not been interrupted",
@@ -339,4 +341,4 @@ def target_gradient(trial: Trial) -> Finding:
 )
 def target_saved(trial: Trial) -> Finding:
     """Neither network is forgotten."""
-    return _searched(trial, ("reload",), SAVED, "target.saved")
+    return _searched(trial, ("reload",), SAVED, "target_network.saved")

@@ -95,7 +95,7 @@ def parametrize_with_claims(
         if identifier not in [entry.id for entry in claims_of(role)]:
             raise InputError(f"a refutation of {identifier!r} is expected, which the role {role!r} does not claim")
     pairs = [
-        pytest.param(target, ClaimCheck(entry.id, role, options), id=f"{target_of(target).name}-{entry.id}")
+        pytest.param(target, ClaimCheck(entry.id, role, options), id=f"{target_of(target, role=role).name}-{entry.id}")
         for target in targets
         for entry in claims_of(role)
     ]

@@ -3,6 +3,7 @@
     python tests/kill_matrix.py            print it, and write docs/kill-matrix.md
     python tests/kill_matrix.py --seeds N  judge the correct variants with N seeds each instead
     marlspec selfcheck                     both, as a table, for all roles or some
+    python tests/kill_matrix.py --roles R  print the rows of some roles alone, and write nothing
 
 Exits with 1 where a mutant survives or a correct variant is refuted.
 """
@@ -33,7 +34,7 @@ from marlspec.properties import Report, check  # noqa: E402
 from marlspec.properties import mixers as monotone_claim  # noqa: E402
 from marlspec.properties.claims import LEAST_EXAMPLES, claims_of  # noqa: E402
 from marlspec.properties.proof.graph import Graph  # noqa: E402
-from marlspec.properties.roles import role_named  # noqa: E402
+from marlspec.properties.roles import ROLES, role_named  # noqa: E402
 from marlspec.properties.trial import Trial  # noqa: E402
 
 BATCHES = 8  # enough for a verdict on a role with sizes, whose batches hold many inputs
@@ -226,7 +227,7 @@ def main() -> int:
     """Print the matrix or the false alarms; 1 where something survives or is refuted wrongly."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, help="judge the correct variants with so many seeds each")
-    parser.add_argument("--roles", nargs="+", help="judge the correct variants of these roles alone")
+    parser.add_argument("--roles", nargs="+", choices=sorted(ROLES), help="judge the targets of these roles alone")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     options = parser.parse_args()
     start = time.perf_counter()
@@ -238,10 +239,11 @@ def main() -> int:
         print(f"{len(chosen)} correct variants, {options.seeds} seeds each: {len(wrong)} false alarms")
         print(f"{time.perf_counter() - start:.0f} s")
         return 1 if wrong else 0
-    rows = matrix(None, options.jobs)
+    rows = matrix(options.roles, options.jobs)
     text = page(rows)
     print(text)
-    PAGE.write_text(text, encoding="utf-8")
+    if not options.roles:
+        PAGE.write_text(text, encoding="utf-8")
     survivors = [entry.name for entry in rows if not entry.claims]
     print(f"{len(rows) - len(survivors)} of {len(rows)} mutants refuted; survivors: {', '.join(survivors) or 'none'}")
     print(f"slowest first refutation: {max(entry.seconds for entry in rows):.1f} s")

@@ -25,7 +25,7 @@ CLAIMS = {
 
 
 def test_every_adapter_is_found():
-    assert len(ADAPTERS) == PAGE.count("```python\n#") == 7
+    assert len(ADAPTERS) == PAGE.count("```python\n#") == 13
 
 
 @pytest.mark.parametrize("name", ADAPTERS)

@@ -12,7 +12,12 @@ from .mutants.target_networks import BAD, GOOD
 
 by_name = {target.name: target for target in GOOD}
 MEASURES = {target.violation.promise: target.violation for target in BAD}
-NEEDED = {"target.sync": "sync", "target.soft": "soft_update", "target.gradient": "loss", "target.saved": "state_dict"}
+NEEDED = {
+    "target_network.sync": "sync",
+    "target_network.soft": "soft_update",
+    "target_network.gradient": "loss",
+    "target_network.saved": "state_dict",
+}
 
 
 def named(targets):
@@ -20,7 +25,7 @@ def named(targets):
 
 
 def promised(target, promise):
-    if promise == "target.start":
+    if promise == "target_network.start":
         return getattr(target.factory, "starts", "equal") == "equal"
     return hasattr(target.factory, NEEDED.get(promise, "__init__"))
 
@@ -107,7 +112,7 @@ class FrozenArrays(by_name["functional"].factory):
     ],
 )
 def test_what_is_no_target_network_is_an_error(factory, words):
-    report = check(factory, "target_network", claims=["target.between"], examples=110)
+    report = check(factory, "target_network", claims=["target_network.between"], examples=110)
     assert report.exit_code == 2
     assert words in report.verdicts[0].reason
 

@@ -2,8 +2,8 @@
 
 Source: Foerster et al. 2018, arXiv 1705.08926, Algorithm 1; lecture, Counterfactual multi-agent policy gradient.
 
-The paper's actors share a recurrent network, which tells them apart by an input; here each agent has an actor of its
-own, which sees the agent's history (Learner says what that is). One critic serves all agents: from agent i's view
+The paper's actors share a recurrent network, which tells them apart by an input; here each agent has a recurrent actor
+of its own, unless config.share says otherwise. One critic, without a memory, serves all agents: from agent i's view
 x_i^t = (a_-i^t, z^t, h_i^t, i, a^{t-1}) it returns the values of all actions of agent i.
 
 Listing:
@@ -40,7 +40,7 @@ from marlspec.reference.parts.learner import ActorLearner, require_common_reward
 from marlspec.reference.parts.networks import AgentNetworks, PolicyNetworks, frozen_copy, synchronise
 from marlspec.reference.parts.policies import floored_log_policy, log_probability, sample_actions
 from marlspec.reference.parts.schedules import linear
-from marlspec.reference.parts.utilities import chosen
+from marlspec.reference.parts.utilities import chosen, one_hot
 
 
 class Episodes(NamedTuple):
@@ -71,11 +71,6 @@ class Critic(AgentNetworks):
         """Return the values of each agent's actions, the others' being what they are."""
         values: Tensor = self(inputs.flatten(-3, -2).unsqueeze(-2))
         return values.view(*inputs.shape[:-1], -1)
-
-
-def one_hot(action: Int[Tensor, "*batch n"], A: int, dtype: torch.dtype) -> Float[Tensor, "*batch n A"]:
-    """Return actions as vectors with a single 1."""
-    return (action.unsqueeze(-1) == torch.arange(A, device=action.device)).to(dtype)
 
 
 def critic_input(
@@ -164,9 +159,10 @@ class COMA(ActorLearner):
         super().__init__(game, config)
         require_common_reward(game, "COMA")
         self.config: COMAConfig = config
-        n, h, A, z = game.n_agents, game.observation_size, game.n_actions, game.state_size
+        n, h, A, z = game.n_agents, self.game.observation_size, game.n_actions, game.state_size
+        kind = {"share": config.share, "recurrent": config.recurrent}
         self.theta = Critic(1, 2 * n * A + z + h + n, A, config.hidden, (config.seeds,), self.device)  # 1
-        self.phi = PolicyNetworks(n, h, A, config.hidden, (config.seeds,), self.device)  # 1
+        self.phi = PolicyNetworks(n, h, A, config.hidden, (config.seeds,), self.device, **kind)  # 1
         self.theta_bar = frozen_copy(self.theta)  # 1
         self.actor_optimiser = torch.optim.RMSprop(self.phi.parameters(), config.learning_rate)
         self.critic_optimiser = torch.optim.RMSprop(self.theta.parameters(), config.critic_learning_rate)
@@ -219,7 +215,7 @@ class COMA(ActorLearner):
             total += losses.detach()
             if (self.updates * T + T - t) % self.config.target_interval == 0:  # 14
                 synchronise(self.theta_bar, self.theta)  # 14
-        log_pi = self.log_policy(batch.history.flatten(1, 2), batch.available.flatten(1, 2)).view_as(batch.last_action)
+        log_pi = self.log_policy(self.phi.along(batch.history), batch.available)
         with torch.no_grad():
             q = self.theta.values(inputs.flatten(1, 2)).view_as(log_pi)  # 15
             advantages = counterfactual_advantage(q, log_pi.exp(), batch.action)  # 15 (E30)
@@ -233,14 +229,14 @@ class COMA(ActorLearner):
     @torch.no_grad()
     def act(self, state: Any, greedy: bool = False) -> Int[Tensor, "seeds K n"]:
         """Draw actions from the policies, or take the most probable ones."""
-        log_pi = self.log_policy(self.history(state), self.available(state))  # 8
+        log_pi = self.log_policy(self.output(state), self.available(state))  # 8
         return log_pi.argmax(-1) if greedy else sample_actions(log_pi)  # 8
 
     def log_policy(
-        self, history: Float[Tensor, "seeds B n h"], available: Bool[Tensor, "seeds B n A"]
-    ) -> Float[Tensor, "seeds B n A"]:
+        self, logits: Float[Tensor, "*batch n A"], available: Bool[Tensor, "*batch n A"]
+    ) -> Float[Tensor, "*batch n A"]:
         """Return log pi(. | h_i), with what epsilon is at this step."""
-        return floored_log_policy(self.phi(history), available, self.epsilon(self.updates))  # 8
+        return floored_log_policy(logits, available, self.epsilon(self.updates))  # 8
 
     @torch.no_grad()
     def targets(self, batch: Episodes) -> Float[Tensor, "seeds K T n"]:

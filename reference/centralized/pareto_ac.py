@@ -162,9 +162,11 @@ class ParetoAC(ActorLearner):
         require_few_joint_actions(game)
         self.config: ParetoACConfig = config
         n, h, A, z = game.n_agents, game.observation_size, game.n_actions, game.state_size
-        self.phi = PolicyNetworks(n, h, A, config.hidden, (config.seeds,), self.device)  # 1
-        self.theta_q = AgentNetworks(n, h + z, A**n, config.hidden, (config.seeds,), self.device)  # 1
-        self.theta_v = CriticNetworks(n, h + z, 1, config.hidden, (config.seeds,), self.device)  # 1
+        self.phi = PolicyNetworks(n, h, A, config.hidden, (config.seeds,), self.device, share=config.share)  # 1
+        self.theta_q = AgentNetworks(
+            n, h + z, A**n, config.hidden, (config.seeds,), self.device, share=config.share
+        )  # 1
+        self.theta_v = CriticNetworks(n, h + z, 1, config.hidden, (config.seeds,), self.device, share=config.share)  # 1
         self.theta_bar_q = frozen_copy(self.theta_q)  # 1
         critics = [*self.theta_q.parameters(), *self.theta_v.parameters()]
         self.actor_optimiser = torch.optim.Adam(self.phi.parameters(), config.learning_rate, fused=True)

@@ -127,7 +127,7 @@ class QMIX(ValueLearner):
         super().__init__(game, config)
         require_common_reward(game, "QMIX")
         n, h, A, z = game.n_agents, game.observation_size, game.n_actions, game.state_size
-        self.theta = UtilityNetworks(n, h, A, config.hidden, (config.seeds,), self.device)  # 1
+        self.theta = UtilityNetworks(n, h, A, config.hidden, (config.seeds,), self.device, share=config.share)  # 1
         self.theta_bar = frozen_copy(self.theta)  # 2
         self.theta_hyper = Hypernetwork(n, z, config.embed, (config.seeds,), self.device)  # 3
         self.theta_bar_hyper = frozen_copy(self.theta_hyper)  # 3 (E3)

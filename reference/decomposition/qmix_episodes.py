@@ -37,7 +37,6 @@ from torch import Tensor
 from marlspec.games.batched import BatchedGame
 from marlspec.reference.decomposition.qmix import Hypernetwork, mix, target
 from marlspec.reference.parts.config import QMIXEpisodesConfig
-from marlspec.reference.parts.exploration import epsilon_greedy
 from marlspec.reference.parts.learner import ValueLearner, require_common_reward
 from marlspec.reference.parts.networks import UtilityNetworks, frozen_copy, synchronise
 from marlspec.reference.parts.replay import ReplayBuffer
@@ -83,8 +82,9 @@ class QMIXEpisodes(ValueLearner):
         super().__init__(game, config)
         require_common_reward(game, "QMIX")
         self.config: QMIXEpisodesConfig = config
-        n, h, A, z = game.n_agents, game.observation_size, game.n_actions, game.state_size
-        self.theta = UtilityNetworks(n, h, A, config.hidden, (config.seeds,), self.device)  # 1
+        n, h, A, z = game.n_agents, self.game.observation_size, game.n_actions, game.state_size
+        kind = {"share": config.share, "recurrent": config.recurrent}
+        self.theta = UtilityNetworks(n, h, A, config.hidden, (config.seeds,), self.device, **kind)  # 1
         self.theta_bar = frozen_copy(self.theta)  # 1 (E18)
         self.theta_hyper = Hypernetwork(n, z, config.embed, (config.seeds,), self.device)  # 1
         self.theta_bar_hyper = frozen_copy(self.theta_hyper)  # 1 (E18)
@@ -111,9 +111,8 @@ class QMIXEpisodes(ValueLearner):
         episode = []  # 4
         for _ in range(self.config.horizon):  # 5
             state = self.game_state
-            z, history, available = self.centralized(state), self.history(state), self.available(state)  # 6
-            with torch.no_grad():
-                action = epsilon_greedy(self.theta(history), available, self.epsilon(self.t))  # 7-10
+            z, history = self.centralized(state), self.history(state)  # 6
+            action = self.act(state)  # 7-10
             next_state, rewards, terminated, truncated = self.play(action)  # 11-12
             transition = Episodes(  # 13 (E18)
                 history=history,
@@ -136,15 +135,15 @@ class QMIXEpisodes(ValueLearner):
     def learn(self, batch: Episodes) -> Float[Tensor, " seeds"]:
         """Make one update on a batch [seeds, B, time step, ..], and return each seed's loss before it."""
         steps = Episodes(*(field.flatten(1, 2) for field in batch))
+        next_utilities = self.theta_bar.ahead(batch.history, batch.next_history).flatten(1, 2)  # 18 (E17)
         y = target(  # 18
             steps.reward,
             steps.terminated,
-            available_only(self.theta_bar(steps.next_history), steps.next_available),  # 18 (E17)
+            available_only(next_utilities, steps.next_available),  # 18 (E17)
             self.theta_bar_hyper(steps.next_z),
             self.config.gamma,
         )
-        shape = batch.filled.shape
-        losses = loss(y.view(shape), self.value(steps).view(shape), batch.filled)  # 19
+        losses = loss(y.view_as(batch.reward), self.value(batch), batch.filled)  # 19
         self.optimiser.zero_grad()  # 19
         losses.sum().backward()  # 19
         self.optimiser.step()  # 19
@@ -154,7 +153,8 @@ class QMIXEpisodes(ValueLearner):
             synchronise(self.theta_bar_hyper, self.theta_hyper)  # 20
         return losses.detach()  # 21-22
 
-    def value(self, batch: Episodes) -> Float[Tensor, "seeds B"]:
-        """Return Q_tot of the joint actions of time steps [seeds, B, ..], of whatever episodes."""
-        theta_mix = self.theta_hyper(batch.z)  # 19
-        return mix(chosen(self.theta(batch.history), batch.action), theta_mix)  # 19
+    def value(self, batch: Episodes) -> Float[Tensor, "seeds B L"]:
+        """Return Q_tot of the joint actions of episodes."""
+        utilities = chosen(self.theta.along(batch.history), batch.action)  # 19
+        theta_mix = self.theta_hyper(batch.z.flatten(1, 2))  # 19
+        return mix(utilities.flatten(1, 2), theta_mix).view_as(batch.reward)  # 19

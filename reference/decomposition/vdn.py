@@ -78,7 +78,7 @@ class VDN(ValueLearner):
         super().__init__(game, config)
         require_common_reward(game, "VDN")
         n, h, A = game.n_agents, game.observation_size, game.n_actions
-        self.theta = UtilityNetworks(n, h, A, config.hidden, (config.seeds,), self.device)  # 1
+        self.theta = UtilityNetworks(n, h, A, config.hidden, (config.seeds,), self.device, share=config.share)  # 1
         self.theta_bar = frozen_copy(self.theta)  # 2
         self.optimiser = torch.optim.Adam(self.theta.parameters(), config.learning_rate, fused=True)
         example = Transition(

@@ -84,8 +84,8 @@ class IA2C(ActorLearner):
     def __init__(self, game: BatchedGame[Any], config: ActorCriticConfig) -> None:
         super().__init__(game, config)  # 3
         n, h, A = game.n_agents, game.observation_size, game.n_actions
-        self.phi = PolicyNetworks(n, h, A, config.hidden, (config.seeds,), self.device)  # 1
-        self.theta = CriticNetworks(n, h, 1, config.hidden, (config.seeds,), self.device)  # 2
+        self.phi = PolicyNetworks(n, h, A, config.hidden, (config.seeds,), self.device, share=config.share)  # 1
+        self.theta = CriticNetworks(n, h, 1, config.hidden, (config.seeds,), self.device, share=config.share)  # 2
         self.actor_optimiser = torch.optim.Adam(self.phi.parameters(), config.learning_rate, fused=True)
         self.critic_optimiser = torch.optim.Adam(self.theta.parameters(), config.critic_learning_rate, fused=True)
 

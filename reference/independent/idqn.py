@@ -86,7 +86,7 @@ class IDQN(ValueLearner):
     def __init__(self, game: BatchedGame[Any], config: Config) -> None:
         super().__init__(game, config)
         n, h, A = game.n_agents, game.observation_size, game.n_actions
-        self.theta = UtilityNetworks(n, h, A, config.hidden, (config.seeds,), self.device)  # 1
+        self.theta = UtilityNetworks(n, h, A, config.hidden, (config.seeds,), self.device, share=config.share)  # 1
         self.theta_bar = frozen_copy(self.theta)  # 2
         self.optimiser = torch.optim.Adam(self.theta.parameters(), config.learning_rate, fused=True)
         example = Transition(

@@ -78,7 +78,7 @@ class REINFORCE(ActorLearner):
         super().__init__(game, config)
         self.config: ReinforceConfig = config
         n, h, A = game.n_agents, game.observation_size, game.n_actions
-        self.phi = PolicyNetworks(n, h, A, config.hidden, (config.seeds,), self.device)  # 1
+        self.phi = PolicyNetworks(n, h, A, config.hidden, (config.seeds,), self.device, share=config.share)  # 1
         self.optimiser = torch.optim.Adam(self.phi.parameters(), config.learning_rate, fused=True)
 
     def step(self) -> None:  # 2

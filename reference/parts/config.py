@@ -1,6 +1,7 @@
 """Hyperparameters of the deep algorithms: each with its default, its meaning and where the default comes from."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from marlspec.errors import InputError
 
@@ -29,6 +30,14 @@ class RunConfig:
     """Adam's step size (book, figures 9.10-9.15)."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the networks' hidden layers, with ReLU (book, figures 9.10-9.15)."""
+    share: bool = False
+    """One network for all agents, which sees the agent's number one-hot, instead of one for each (own choice: the
+    listings have n networks)."""
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether the agents' networks remember their histories by a GRU."""
+        return False
 
     def __post_init__(self) -> None:
         for name in ("seeds", "copies"):
@@ -37,6 +46,7 @@ class RunConfig:
         self._require("gamma", 0 <= self.gamma <= 1, "between 0 and 1")
         self._require("learning_rate", 0 < self.learning_rate < float("inf"), "positive and finite")
         self._require("hidden", all(width >= 1 for width in self.hidden), "positive widths")
+        self._require("hidden", len(self.hidden) > 0 or not self.recurrent, "at least one width, the GRU's")
 
     def _require(self, name: str, holds: bool, demand: str) -> None:
         if not holds:
@@ -99,10 +109,19 @@ class QMIXEpisodesConfig(QMIXConfig):
     horizon: int = 25
     """Most time steps of an episode: one that goes on is cut off there, and shorter ones take as long to compute (own
     choice: that of repeated matrix games)."""
+    history: Literal["observation", "gru"] = "observation"
+    """What an agent's network sees: the last observation, or by a GRU, in place of the last hidden layer, all of the
+    episode's and its own last actions, as in the QMIX paper (own choice: exact where an observation tells all)."""
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether the agents' networks remember their histories by a GRU."""
+        return self.history == "gru"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require("horizon", self.horizon >= 1, "a positive integer")
+        self._require("history", self.history in ("observation", "gru"), "observation or gru")
 
 
 @dataclass(frozen=True)
@@ -190,11 +209,20 @@ class COMAConfig(ActorCriticConfig):
     """The same from epsilon_steps on (COMA paper)."""
     epsilon_steps: int = 750
     """Steps over which epsilon moves linearly from start to end (COMA paper)."""
+    history: Literal["observation", "gru"] = "gru"
+    """What an actor sees: by a GRU, in place of the last hidden layer, all of the episode's observations and its own
+    last actions (COMA paper), or the last observation alone."""
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether the actors remember their histories by a GRU."""
+        return self.history == "gru"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("horizon", "target_interval"):
             self._require(name, getattr(self, name) >= 1, "a positive integer")
         self._require("epsilon_steps", self.epsilon_steps >= 0, "an integer, 0 or more")
+        self._require("history", self.history in ("observation", "gru"), "observation or gru")
         for name in ("td_lambda", "epsilon_start", "epsilon_end"):
             self._require(name, 0 <= getattr(self, name) <= 1, "between 0 and 1")

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from marlspec.errors import InputError
 from marlspec.reference.parts.learner import ValueLearner
@@ -28,13 +29,20 @@ def enumerated_batch(learner: ValueLearner) -> Any:
 def joint_batch(learner: ValueLearner, state: Any = None) -> Any:
     """Return the transitions of all available joint actions in one state, in row-major order, the same for each seed.
 
+    Where episodes are replayed, each is an episode of one time step.
+
     Args:
         learner: whose game is played, and whose replay buffer names the fields.
         state: a game state of one copy; the initial state where it is left out.
+
+    Raises:
+        InputError: a state in the midst of an episode, of which recurrent networks see the beginning as well.
     """
     state = learner.game.reset(1) if state is None else state
+    if learner.config.recurrent and bool(state.last_action.any()):
+        raise InputError("the values that recurrent networks give a state depend on how it was reached: leave it out")
     actions = _joint_actions(learner, state).repeat(learner.config.seeds, 1)
-    state = type(state)(*(value.expand(len(actions), *value.shape[1:]) for value in state))
+    state = _copies(state, len(actions))
     following, rewards, terminated, _ = learner.game.step(state, actions)
     shape = (learner.config.seeds, -1)
     fields = {
@@ -48,7 +56,9 @@ def joint_batch(learner: ValueLearner, state: Any = None) -> Any:
         "terminated": terminated.view(shape),
         "filled": torch.ones_like(terminated).view(shape),
     }
-    return learner.replay.kind(*(fields[name] for name in learner.replay.names))
+    batch = [fields[name] for name in learner.replay.names]
+    of_episodes = "filled" in learner.replay.names
+    return learner.replay.kind(*(value.unsqueeze(2) if of_episodes else value for value in batch))
 
 
 def joint_table(learner: ValueLearner, state: Any = None) -> Float[Tensor, "seeds *A"]:
@@ -62,9 +72,14 @@ def joint_table(learner: ValueLearner, state: Any = None) -> Float[Tensor, "seed
 def utility_table(learner: ValueLearner, state: Any = None) -> Float[Tensor, "seeds n A"]:
     """Return all agents' utilities in one state; minus infinity for unavailable actions."""
     state = learner.game.reset(1) if state is None else state
-    state = type(state)(*(value.expand(learner.config.seeds, *value.shape[1:]) for value in state))
+    state = _copies(state, learner.config.seeds)
     with torch.no_grad():
-        return available_only(learner.theta(learner.history(state)), learner.available(state)).squeeze(1)
+        return available_only(learner.output(state), learner.available(state)).squeeze(1)
+
+
+def _copies(state: Any, K: int) -> Any:
+    """Return the state of K copies that all stand where a single one does."""
+    return tree_map(lambda value: value.expand(K, *value.shape[1:]), state)
 
 
 def _joint_actions(learner: ValueLearner, state: Any) -> Int[Tensor, "J n"]:

@@ -58,7 +58,7 @@ def evaluate(learner: Learner, episodes: int, seed: int = 0, game: BatchedGame[A
     Raises:
         InputError: an episode does not end within 10 000 steps.
     """
-    game = learner.game if game is None else game
+    game = learner.game if game is None else learner.remembering(game)
     with restored_afterwards(learner.device) as generator:
         generator.manual_seed(seed)
         state = game.reset(learner.config.seeds * episodes)

@@ -13,7 +13,8 @@ from marlspec.errors import InputError
 from marlspec.games.batched import BatchedGame
 from marlspec.reference.parts.config import Config, RunConfig
 from marlspec.reference.parts.exploration import epsilon_greedy
-from marlspec.reference.parts.networks import PolicyNetworks, UtilityNetworks
+from marlspec.reference.parts.memory import WithMemory
+from marlspec.reference.parts.networks import AgentNetworks, PolicyNetworks, UtilityNetworks
 from marlspec.reference.parts.policies import log_policy, sample_actions
 from marlspec.reference.parts.randomness import default_generator
 from marlspec.reference.parts.replay import ReplayBuffer
@@ -28,7 +29,9 @@ class Learner(nn.Module, ABC):
     backward, and since no two seeds share a parameter every seed gets the gradient of its own loss alone.
 
     An agent's history is its last observation: exact wherever that observation tells all that the past tells about
-    the future, as in matrix and staged games.
+    the future, as in matrix and staged games. It may also be a window of the last ones (games/history_window.py), or
+    all of the episode's: where config.recurrent says so, the agents' networks remember them by a GRU (memory.py), and
+    what history() returns is the last observation and the agent's own last action.
 
     Random numbers come from the default generator of the device. step() never waits for the device.
 
@@ -52,11 +55,11 @@ class Learner(nn.Module, ABC):
             InputError: the device does not exist here, or the game lives on another one.
         """
         super().__init__()
-        self.game = game
         self.config = config
+        self.game = self.remembering(game)
         self.device = usable_device(config.device)
-        self.game_state = game.reset(config.seeds * config.copies)
-        where = game.observe(self.game_state).device
+        self.game_state = self.game.reset(config.seeds * config.copies)
+        where = self.game.observe(self.game_state).device
         if where.type != self.device.type:
             raise InputError(f"the game lives on {where} and the learner on {self.device}: give both the same device")
         self.t = self.updates = 0
@@ -73,6 +76,28 @@ class Learner(nn.Module, ABC):
     @abstractmethod
     def act(self, state: Any, greedy: bool = False) -> Int[Tensor, "seeds K n"]:
         """Choose actions in a game state of S * K copies, as when training or, greedily, as when evaluating."""
+
+    @property
+    @abstractmethod
+    def behaviour(self) -> AgentNetworks:
+        """The networks that choose actions."""
+
+    def remembering(self, game: BatchedGame[Any]) -> BatchedGame[Any]:
+        """Return the game with memories for recurrent networks in its state; itself where networks have none."""
+        return WithMemory(game, self.config.hidden[-1], self.remember) if self.config.recurrent else game
+
+    @torch.no_grad()
+    def remember(self, history: Float[Tensor, "K n h"], memory: Float[Tensor, "K n m"]) -> Float[Tensor, "K n m"]:
+        """Return what the agents remember once they have observed this in S * K copies."""
+        _, following = self.behaviour.advance(self._per_seed(history), self._per_seed(memory))
+        return following.flatten(0, 1)
+
+    def output(self, state: Any) -> Float[Tensor, "seeds K n A"]:
+        """Return what the networks that choose actions make of the agents' histories in a state of S * K copies."""
+        if self.config.recurrent:
+            return self.behaviour.advance(self.history(state), self._per_seed(state.memory))[0]
+        outputs: Tensor = self.behaviour(self.history(state))
+        return outputs
 
     def history(self, state: Any) -> Float[Tensor, "seeds K n h"]:
         """Return the agents' histories in a game state of S * K copies: the last observations."""
@@ -155,15 +180,19 @@ class ValueLearner(Learner):
         self.config: Config = config
         self.epsilon = epsilon_schedule(config)
 
+    @property
+    def behaviour(self) -> UtilityNetworks:
+        """The utility networks."""
+        return self.theta
+
     @abstractmethod
-    def value(self, batch: Any) -> Float[Tensor, "seeds B *n"]:
+    def value(self, batch: Any) -> Float[Tensor, "seeds B *rest"]:
         """Return the values of the batch's histories and actions: of joint actions, or of each agent's."""
 
     @torch.no_grad()
     def act(self, state: Any, greedy: bool = False) -> Int[Tensor, "seeds K n"]:
         """Choose epsilon-greedy actions, or greedy ones."""
-        utilities = self.theta(self.history(state))
-        return epsilon_greedy(utilities, self.available(state), 0.0 if greedy else self.epsilon(self.t))
+        return epsilon_greedy(self.output(state), self.available(state), 0.0 if greedy else self.epsilon(self.t))
 
 
 class ActorLearner(Learner):
@@ -171,10 +200,15 @@ class ActorLearner(Learner):
 
     phi: PolicyNetworks
 
+    @property
+    def behaviour(self) -> PolicyNetworks:
+        """The policy networks."""
+        return self.phi
+
     @torch.no_grad()
     def act(self, state: Any, greedy: bool = False) -> Int[Tensor, "seeds K n"]:
         """Draw actions from the policies, or take the most probable ones."""
-        log_pi = log_policy(self.phi(self.history(state)), self.available(state))
+        log_pi = log_policy(self.output(state), self.available(state))
         return log_pi.argmax(-1) if greedy else sample_actions(log_pi)
 
 

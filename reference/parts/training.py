@@ -33,7 +33,7 @@ from marlspec.reference.parts.config import RunConfig
 from marlspec.reference.parts.evaluation import Evaluation, evaluate, interval, seed_of_evaluation
 from marlspec.reference.parts.learner import Learner, usable_device
 from marlspec.reference.parts.metrics import NAME as METRICS
-from marlspec.reference.parts.metrics import Metrics
+from marlspec.reference.parts.metrics import EventFiles, Metrics, Records, require_tensorboard
 from marlspec.reference.parts.randomness import restored_afterwards
 
 Trained = TypeVar("Trained", bound=Learner)
@@ -61,6 +61,8 @@ class RunOptions:
     """Episodes that each seed plays in an evaluation."""
     check_every: int = 500
     """Steps after which the losses are recorded, and the run is stopped where one was no finite number."""
+    tensorboard: bool = False
+    """Also write the metrics as TensorBoard's event files into the folder; the pip extra tensorboard is needed."""
     compile: bool = False
     """Compile the step by torch.compile: faster after a minute or so; float32 results may differ in their last bits."""
 
@@ -71,6 +73,10 @@ class RunOptions:
             self._require(name, getattr(self, name) >= 1, "a positive integer")
         if self.resume and self.folder is None:
             raise InputError("a run to be resumed lies in a folder: name it by --folder")
+        if self.tensorboard and self.folder is None:
+            raise InputError("event files lie in a folder: name it by --folder, or leave --tensorboard out")
+        if self.tensorboard:
+            require_tensorboard()
 
     def _require(self, name: str, holds: bool, demand: str) -> None:
         if not holds:
@@ -165,7 +171,7 @@ class Run(Generic[Trained]):
         self.done = done
         self.seconds = seconds
         self.evaluation: Evaluation | None = None
-        self._metrics: Metrics | None = None
+        self._records: list[Records] = []
         self._saved = done if options.resume else None
 
     @classmethod
@@ -212,7 +218,8 @@ class Run(Generic[Trained]):
             enter(_running(self.learner))
             if folder is not None:
                 self._save(folder)
-                self._metrics = enter(closing(Metrics(folder, self.done)))
+                kinds = (Metrics, EventFiles) if self.options.tensorboard else (Metrics,)
+                self._records = [enter(closing(kind(folder, self.done))) for kind in kinds]
             self._meter = enter(_metered(self.learner))
             step = enter(stepping(self.learner, compiled=self.options.compile))
             self._bar = enter(_Bar(self.done, self._last, progress))
@@ -244,8 +251,8 @@ class Run(Generic[Trained]):
         """Check, evaluate, record and save, each where it is due."""
         losses = self._meter.take()
         self._require_finite(losses)
-        if self._metrics and losses:
-            self._metrics.write("losses", self.done, seconds=self.seconds, losses=losses)
+        if losses:
+            self._record("losses", losses=losses)
         if self._is_due(self.options.evaluate_every):
             self._evaluate()
         if self.options.folder and (self._is_due(self.options.checkpoint_every) or stop.asked):
@@ -258,15 +265,17 @@ class Run(Generic[Trained]):
         seed = seed_of_evaluation(self.learner.config.seed, self.done)
         self.evaluation = evaluate(self.learner, self.options.episodes, seed)
         self._bar.show(str(interval(self.evaluation.returns.mean(-1))))
-        if self._metrics:
-            returns, lengths = self.evaluation.returns.tolist(), self.evaluation.lengths.tolist()
-            self._metrics.write("evaluation", self.done, seconds=self.seconds, returns=returns, lengths=lengths)
+        self._record("evaluation", returns=self.evaluation.returns.tolist(), lengths=self.evaluation.lengths.tolist())
+
+    def _record(self, kind: str, **values: list[Any]) -> None:
+        for records in self._records:
+            records.write(kind, self.done, seconds=self.seconds, **values)
 
     def _save(self, folder: Path) -> None:
         if self._saved == self.done:
             return
-        if self._metrics:
-            self._metrics.sync()
+        for records in self._records:
+            records.sync()
         options = {name: value for name, value in asdict(self.options).items() if name not in ("folder", "resume")}
         state = self.learner.state_dict()
         checkpoints.save(folder, Checkpoint(dict(self.identity), options, self.done, self.seconds, state))

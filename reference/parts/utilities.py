@@ -1,4 +1,4 @@
-"""Picking from utilities: of the actions taken, and of the actions that are available."""
+"""Picking from utilities: of the actions taken, and of the actions that are available; actions as vectors."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,3 +15,8 @@ def available_only(
 ) -> Float[Tensor, "*batch n A"]:
     """Return the utilities with minus infinity for unavailable actions, so that no maximum falls on them."""
     return torch.where(available, utilities, -torch.inf)
+
+
+def one_hot(action: Int[Tensor, "*batch n"], A: int, dtype: torch.dtype) -> Float[Tensor, "*batch n A"]:
+    """Return actions as vectors with a single 1."""
+    return (action.unsqueeze(-1) == torch.arange(A, device=action.device)).to(dtype)

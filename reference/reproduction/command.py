@@ -59,24 +59,31 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _figure(figure: Figure, runs: Path, pages: Path, scale: "Scale", console: "Console") -> str:
-    from marlspec.reference.reproduction.figures import draw, end_table, settings_table
+    from marlspec.reference.reproduction.figures import draw, end_table, findings, settings_table
     from marlspec.reference.reproduction.runs import records, write
 
     def report(curve: Curve, steps: int, returns: float) -> None:
         console.print(f"{curve.label}: {steps:,} steps, return {returns:.2f}")
 
     found = records(figure, runs, scale, report)
+    printed = any(curve.published is not None for curve in figure.curves)
     write(pages / f"{figure.name}.json", found)
     draw(figure, found, pages / f"{figure.name}.png")
     return "\n".join(
         [
             f"![{figure.title}]({figure.name}.png)",
             "",
-            "Shaded: 95 % bootstrap intervals of the mean over seeds. Circles: what the source's runs end at.",
+            "Shaded: 95 % bootstrap intervals of the mean over seeds."
+            + (" Circles: what the source's runs end at." if printed else ""),
             "",
             end_table(figure, found),
             "",
+            findings(figure, found),
+            "",
+            *([figure.account, ""] if figure.account else []),
             "## Settings",
+            "",
+            f"Settings of the source's figure: {figure.source_settings}. Ours:",
             "",
             settings_table(figure, found),
         ]

@@ -31,6 +31,7 @@ def bootstrap(values: NDArray[np.float64]) -> tuple[float, float]:
 def draw(figure: Figure, found: dict[str, Record], path: Path) -> None:
     """Draw mean returns over time steps, with intervals, and the returns that the source's runs end at."""
     from matplotlib.figure import Figure as Canvas
+    from matplotlib.ticker import EngFormatter
 
     canvas = Canvas(figsize=(7.2, 4.2), layout="constrained")
     axes = canvas.add_subplot()
@@ -39,6 +40,8 @@ def draw(figure: Figure, found: dict[str, Record], path: Path) -> None:
     for name, value in figure.reference_lines.items():
         axes.axhline(value, color="0.75", linewidth=0.8, zorder=0)
         axes.annotate(name, (1.0, value), xycoords=("axes fraction", "data"), fontsize=8, color="0.4", va="center")
+    axes.set_ylim(bottom=figure.lowest_shown)
+    axes.xaxis.set_major_formatter(EngFormatter())
     axes.set_xlabel("time steps of each seed, all its copies together")
     axes.set_ylabel("return of greedy episodes, mean and 95 % interval")
     axes.set_title(figure.title, loc="left", fontsize=11)
@@ -66,19 +69,38 @@ def environment_steps(record: Record) -> NDArray[np.int64]:
 def end_table(figure: Figure, found: dict[str, Record]) -> str:
     """Return the last evaluation of each curve as a Markdown table."""
     lines = [
-        "| algorithm | seeds | time steps | return at the end | 95 % interval | the source's |",
-        "|---|---:|---:|---:|---|---:|",
+        "| algorithm | seeds | time steps | return at the end | 95 % interval | the source's | seeds that end there |",
+        "|---|---:|---:|---:|---|---:|---:|",
     ]
     for curve in figure.curves:
         record = found[curve.algorithm]
         last = record.table[-1]
         low, high = bootstrap(last)
-        published = "no number" if curve.published is None else f"{curve.published:g}"
+        published, there = "no number", ""
+        if curve.published is not None:
+            published = f"{curve.published:g}"
+            there = f"{np.isclose(last, curve.published).sum()} of {len(last)}"
         lines.append(
             f"| {curve.label} | {len(last)} | {environment_steps(record)[-1]:,} | {last.mean():.2f} "
-            f"| {low:.2f} to {high:.2f} | {published} |"
+            f"| {low:.2f} to {high:.2f} | {published} | {there} |"
         )
     return "\n".join(lines)
+
+
+def findings(figure: Figure, found: dict[str, Record]) -> str:
+    """Return a sentence for each order of algorithms that the source finds: whether our last evaluations show it."""
+    return "\n".join(_finding(figure, found, above, below) for above, below in figure.above)
+
+
+def _finding(figure: Figure, found: dict[str, Record], above: str, below: str) -> str:
+    labels = {curve.algorithm: curve.label for curve in figure.curves}
+    (high_from, high_to), (low_from, low_to) = (bootstrap(found[name].table[-1]) for name in (above, below))
+    intervals = f"{high_from:.2f} to {high_to:.2f} and {low_from:.2f} to {low_to:.2f}"
+    if high_from > low_to:
+        return f"- {labels[above]} ends above {labels[below]}: the intervals {intervals} do not overlap."
+    if high_to < low_from:
+        return f"- {labels[above]} ends below {labels[below]} ({intervals}), against the source."
+    return f"- {labels[above]} and {labels[below]}: the intervals {intervals} overlap. The source's order is not shown."
 
 
 def settings_table(figure: Figure, found: dict[str, Record]) -> str:

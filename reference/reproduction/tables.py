@@ -86,7 +86,7 @@ def as_markdown(results: list[Learned]) -> str:
     for result in results:
         game = get(result.game)
         values = np.array(result.tables)
-        best = best_fit(result.algorithm, game)
+        best = best_fit(result.algorithm, game, result.settings["gamma"])
         farthest = np.abs(values - best).reshape(len(values), -1).max(axis=1).mean()
         cells = [
             result.game,
@@ -101,7 +101,7 @@ def as_markdown(results: list[Learned]) -> str:
     return "\n".join(lines)
 
 
-def best_fit(algorithm: str, game: Any) -> NDArray[np.float64]:
+def best_fit(algorithm: str, game: Any, gamma: float) -> NDArray[np.float64]:
     """Return the best that the algorithm's class of functions can do on uniform data.
 
     Of a matrix game the least-squares projection on sums of utilities, or on monotone functions of them. Of a staged
@@ -110,7 +110,7 @@ def best_fit(algorithm: str, game: Any) -> NDArray[np.float64]:
     from marlspec.properties.proof.projection import additive_projection, monotone_projection
 
     if isinstance(game, StagedGame):
-        return np.array(game.optimal_action_values(0.99)[0], dtype=float)
+        return np.array(game.optimal_action_values(gamma)[0], dtype=float)
     fit = additive_projection(game) if algorithm == "vdn" else monotone_projection(game)
     return np.array(fit.table, dtype=float)
 

@@ -30,6 +30,9 @@ COMMANDS = {
     "selfcheck": Command(
         "marlspec.properties.selfcheck", "selfcheck_command", "judge the judge by its own mutants, in a checkout"
     ),
+    "vectors": Command(
+        "marlspec.properties.vectors.commands", "vectors_command", "test vectors for implementations in any language"
+    ),
     "decide": Command(
         "marlspec.properties.proof.commands", "decide_command", "which decompositions a game admits, exactly"
     ),

@@ -520,7 +520,7 @@ class ActorCritic:
             loss.backward()
             nn.utils.clip_grad_norm_(part.parameters(), self.clip)
             optimiser.step()
-        return float(sum(losses))
+        return float(sum(losses).detach())
 
 
 # --- episodes ---------------------------------------------------------------------------------------------------------

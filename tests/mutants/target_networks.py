@@ -35,7 +35,9 @@ def numbers(holder: Any, buffers: bool = True) -> list[Any]:
 
 
 def copies(holder: Any, buffers: bool = True) -> list[Any]:
-    return [np.array(value.detach() if isinstance(value, Tensor) else value) for value in numbers(holder, buffers)]
+    return [
+        np.array(value.detach().numpy() if isinstance(value, Tensor) else value) for value in numbers(holder, buffers)
+    ]
 
 
 def equal(one: list[Any], other: list[Any], tolerance: float = 0.0) -> bool:
@@ -111,9 +113,9 @@ def forgets(factory: Factory) -> float:
     return float(not equal(copies(other.online), before[0]) or not equal(copies(other.target), before[1]))
 
 
-START, SYNC = Violation("target.start", start_differs), Violation("target.sync", sync_fails)
-BETWEEN, SOFT = Violation("target.between", drifts), Violation("target.soft", share_is_wrong)
-GRADIENT, SAVED = Violation("target.gradient", gradient_strays), Violation("target.saved", forgets)
+START, SYNC = Violation("target_network.start", start_differs), Violation("target_network.sync", sync_fails)
+BETWEEN, SOFT = Violation("target_network.between", drifts), Violation("target_network.soft", share_is_wrong)
+GRADIENT, SAVED = Violation("target_network.gradient", gradient_strays), Violation("target_network.saved", forgets)
 
 
 # --- agents and a mixer -----------------------------------------------------------------------------------------------

@@ -88,7 +88,10 @@ def test_the_users_interrupt_is_no_verdict(quick):
         ("marlspec.properties.reference_targets:vdn_mixr", "no attribute 'vdn_mixr'; did you mean .*vdn_mixer"),
         ("marlspec.properties.reference_targets:xyzzy", r"no attribute 'xyzzy'$"),
         ("marlspec.properties.reference_targets:vdn_mixer.missing", "no attribute 'missing'"),
-        ("reference_targets", "names no target: write package.module:attribute or path/file.py:attribute"),
+        (
+            "reference_targets",
+            "names no target: write package.module:attribute, path/file.py:attribute or exec:COMMAND",
+        ),
         ("marlspec.properties:", "names no target"),
         (":attribute", "names no target"),
         ("..relative:attribute", "importing ..relative raised"),
@@ -173,7 +176,7 @@ def test_a_file_that_changed_is_imported_again(tmp_path):
         ({"claims": []}, "name at least one claim"),
         (
             {"claims": ["mixer.monoton"]},
-            "no claim has the id 'mixer.monoton'; did you mean 'mixer.monotone'? The ids are bel",
+            "no claim has the id 'mixer.monoton'; did you mean 'mixer.monotone'? The ids are ac.",
         ),
         ({"claims": ["vdn.additive"]}, "the role 'mixer' does not make the claim 'vdn.additive'"),
     ],

@@ -15,14 +15,37 @@ from marlspec.properties.roles import ROLES
 from marlspec.properties.trial import TargetError
 from marlspec.properties.verdicts import Witness, read_witness
 
-from ..mutants import dynamics, equilibria, evaluation, tabular
+from ..mutants import (
+    counterfactual,
+    dynamics,
+    equilibria,
+    evaluation,
+    exploration,
+    policies,
+    policy_losses,
+    returns,
+    tabular,
+    td_targets,
+)
 
 SIZES = {"joint_value": [(2, 2, 3)]}
 PROMISES = [
     (name, entry.id) for name, role in ROLES.items() for entry in claims_of(name) if role.axes and name in entry.roles
 ]
 WITHOUT_SIZES = [name for name, role in ROLES.items() if not role.axes]
-BROKEN = (*equilibria.BAD, *evaluation.BAD, *tabular.BAD, *dynamics.BAD)
+FAMILIES = (
+    equilibria,
+    evaluation,
+    tabular,
+    dynamics,
+    td_targets,
+    returns,
+    counterfactual,
+    policy_losses,
+    policies,
+    exploration,
+)
+BROKEN = [target for family in FAMILIES for target in family.BAD]
 
 
 def round_trip(witness, path):

@@ -11,7 +11,14 @@ from marlspec.errors import InputError
 from marlspec.reference.commands import learner_class
 from marlspec.reference.reproduction import runs
 from marlspec.reference.reproduction.experiments import EXPERIMENTS, Curve, Figure, Tables
-from marlspec.reference.reproduction.figures import bootstrap, draw, end_table, environment_steps, settings_table
+from marlspec.reference.reproduction.figures import (
+    bootstrap,
+    draw,
+    end_table,
+    environment_steps,
+    findings,
+    settings_table,
+)
 from marlspec.reference.reproduction.published import PUBLISHED
 from marlspec.reference.reproduction.tables import ALGORITHMS, Learned, as_markdown, best_fit, learned
 
@@ -84,9 +91,23 @@ def test_the_figure_and_its_tables(found, tmp_path):
     assert (tmp_path / "small.png").read_bytes()[:4] == b"\x89PNG"
     table = end_table(FIGURE, found)
     assert f"| {found['ca2c'].table[-1].mean():.2f} |" in table
-    assert "| no number |" in table
-    assert "| 7 |" in table
+    assert table.splitlines()[3].endswith("| no number |  |")
+    there = int((found["ca2c"].table[-1] == 7).sum())
+    assert table.splitlines()[2].endswith(f"| 7 | {there} of 3 |")
     assert "| copies | 8 | 4 |" in settings_table(FIGURE, found)
+
+
+def test_what_the_source_finds_is_compared_by_intervals_at_the_end():
+    def ends_at(*returns):
+        return runs.Record({"copies": 1}, [0, 10], [[0.0] * len(returns), list(returns)], 1.0)
+
+    figure = replace(FIGURE, above=(("ca2c", "ia2c"),))
+    high, low, wide = ends_at(7.0, 7.0, 6.0), ends_at(1.0, 2.0, 1.0), ends_at(9.0, -3.0, 0.0)
+    assert "Central ends above Independent" in findings(figure, {"ca2c": high, "ia2c": low})
+    assert "do not overlap" in findings(figure, {"ca2c": high, "ia2c": low})
+    assert "The source's order is not shown" in findings(figure, {"ca2c": high, "ia2c": wide})
+    assert "Central ends below Independent" in findings(figure, {"ca2c": low, "ia2c": high})
+    assert findings(FIGURE, {"ca2c": low, "ia2c": high}) == ""
 
 
 def test_records_are_written_whole(found, tmp_path):
@@ -114,7 +135,7 @@ def test_tables_are_learned_once(tmp_path, monkeypatch):
 
 def test_a_row_of_the_table():
     exact = [[[1.0, 5.0], [5.0, 9.0]], [[1.0, 5.0], [5.0, 9.5]]]
-    (row,) = as_markdown([Learned("vdn", "linear", {}, exact, 1.0)]).splitlines()[2:]
+    (row,) = as_markdown([Learned("vdn", "linear", {"gamma": 1.0}, exact, 1.0)]).splitlines()[2:]
     assert "5.00 (0.00), 9.25 (0.25)" in row
     assert row.endswith("| 0.250 | (B, B) x 2 |")
 
@@ -122,9 +143,9 @@ def test_a_row_of_the_table():
 def test_best_fits():
     from marlspec.games.catalogue import get
 
-    assert np.allclose(best_fit("vdn", get("monotonic")), [[-2.5, 2.5], [2.5, 7.5]])
-    assert np.allclose(best_fit("qmix", get("monotonic")), [[0, 0], [0, 10]])
-    assert np.allclose(best_fit("qmix", get("two-step-book")), 0.99 * np.array([[9, 9], [10, 10]]))
+    assert np.allclose(best_fit("vdn", get("monotonic"), 1.0), [[-2.5, 2.5], [2.5, 7.5]])
+    assert np.allclose(best_fit("qmix", get("monotonic"), 1.0), [[0, 0], [0, 10]])
+    assert np.allclose(best_fit("qmix", get("two-step-book"), 0.99), 0.99 * np.array([[9, 9], [10, 10]]))
 
 
 # --- the command and the list of experiments --------------------------------------------------------------------------
@@ -139,6 +160,9 @@ def test_experiments_can_be_run(name):
         return
     for curve in experiment.curves:
         learner_class(curve.algorithm).config_type(**experiment.settings | curve.settings)
+    drawn = {curve.algorithm for curve in experiment.curves}
+    assert {algorithm for pair in experiment.above for algorithm in pair} <= drawn
+    assert experiment.source_settings
 
 
 def test_an_unknown_experiment(capsys):

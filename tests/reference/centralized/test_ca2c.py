@@ -168,8 +168,8 @@ def test_initialisation(rivals):
 def test_networks_live_on_the_configured_device(rivals, monkeypatch):
     seen = []
     actors, critics = ca2c.PolicyNetworks, ca2c.CriticNetworks
-    monkeypatch.setattr(ca2c, "PolicyNetworks", lambda *given: seen.append(given) or actors(*given))
-    monkeypatch.setattr(ca2c, "CriticNetworks", lambda *given: seen.append(given) or critics(*given))
+    monkeypatch.setattr(ca2c, "PolicyNetworks", lambda *given, **named: seen.append(given) or actors(*given, **named))
+    monkeypatch.setattr(ca2c, "CriticNetworks", lambda *given, **named: seen.append(given) or critics(*given, **named))
     learner = make(rivals)
     assert [given[-1] for given in seen] == [learner.device, learner.device]
 

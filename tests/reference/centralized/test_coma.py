@@ -31,6 +31,7 @@ SETTINGS = {
     "epsilon_start": 0.5,
     "epsilon_end": 0.25,
     "epsilon_steps": 2,
+    "history": "observation",
 }
 
 
@@ -406,7 +407,7 @@ def test_networks_live_on_the_configured_device(corridor, monkeypatch):
     seen = []
     for name in ("PolicyNetworks", "Critic"):
         kind = getattr(coma, name)
-        monkeypatch.setattr(coma, name, lambda *given, kind=kind: seen.append(given) or kind(*given))
+        monkeypatch.setattr(coma, name, lambda *given, kind=kind, **named: seen.append(given) or kind(*given, **named))
     learner = make(corridor)
     assert [given[-1] for given in seen] == [learner.device] * 2
 
@@ -480,9 +481,7 @@ def test_actions_are_drawn_from_the_policies_at_hand(corridor, monkeypatch):
     decided = set()
     for batch in batches:
         with torch.no_grad():
-            log_pi = learner.log_policy(batch.history.flatten(1, 2), batch.available.flatten(1, 2)).view_as(
-                batch.last_action
-            )
+            log_pi = learner.log_policy(learner.phi.along(batch.history), batch.available)
         sure = log_pi.topk(2).values[..., 1] < -40
         assert torch.equal(log_pi.argmax(-1)[sure], batch.action[sure])
         decided |= {(int(i), int(batch.action[s, k, t, i])) for s, k, t, i in sure.nonzero()}

@@ -310,7 +310,9 @@ def test_networks_live_on_the_configured_device(rivals, monkeypatch):
     seen = []
     for name in ("PolicyNetworks", "AgentNetworks", "CriticNetworks"):
         kind = getattr(pareto_ac, name)
-        monkeypatch.setattr(pareto_ac, name, lambda *given, kind=kind: seen.append(given) or kind(*given))
+        monkeypatch.setattr(
+            pareto_ac, name, lambda *given, kind=kind, **named: seen.append(given) or kind(*given, **named)
+        )
     learner = make(rivals)
     assert [given[-1] for given in seen] == [learner.device] * 3
     assert learner.places.device == learner.device

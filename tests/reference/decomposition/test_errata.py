@@ -146,7 +146,7 @@ def test_e17():
 
 
 def test_e17_as_printed_a_value_sees_no_later_reward(as_printed):
-    corrected = "self.theta_bar(steps.next_history)"
+    corrected = "self.theta_bar.ahead(batch.history, batch.next_history)"
     printed = as_printed(qmix_episodes, corrected, corrected.replace("next_history", "history"))
     assert values_of_the_chain(printed) == pytest.approx([0.0, 1.0], abs=0.05)
 

@@ -238,9 +238,11 @@ def test_initialisation(corridor):
 def test_networks_and_replay_live_on_the_configured_device(corridor, monkeypatch):
     seen = []
     networks, hyper, buffer = qmix.UtilityNetworks, qmix.Hypernetwork, qmix.ReplayBuffer
-    monkeypatch.setattr(qmix, "UtilityNetworks", lambda *given: seen.append(given) or networks(*given))
-    monkeypatch.setattr(qmix, "Hypernetwork", lambda *given: seen.append(given) or hyper(*given))
-    monkeypatch.setattr(qmix, "ReplayBuffer", lambda *given: seen.append(given) or buffer(*given))
+    monkeypatch.setattr(
+        qmix, "UtilityNetworks", lambda *given, **named: seen.append(given) or networks(*given, **named)
+    )
+    monkeypatch.setattr(qmix, "Hypernetwork", lambda *given, **named: seen.append(given) or hyper(*given, **named))
+    monkeypatch.setattr(qmix, "ReplayBuffer", lambda *given, **named: seen.append(given) or buffer(*given, **named))
     learner = make(corridor)
     assert [given[-1] for given in seen] == [learner.device] * 3
 

@@ -242,7 +242,9 @@ def test_networks_and_replay_live_on_the_configured_device(corridor, monkeypatch
     seen = []
     for name in ("UtilityNetworks", "Hypernetwork", "ReplayBuffer"):
         made = getattr(qmix_episodes, name)
-        monkeypatch.setattr(qmix_episodes, name, lambda *given, made=made: seen.append(given) or made(*given))
+        monkeypatch.setattr(
+            qmix_episodes, name, lambda *given, made=made, **named: seen.append(given) or made(*given, **named)
+        )
     learner = make(corridor)
     assert [given[-1] for given in seen] == [learner.device] * 3
 

@@ -171,8 +171,8 @@ def test_initialisation(corridor):
 def test_networks_and_replay_live_on_the_configured_device(corridor, monkeypatch):
     seen = []
     networks, buffer = vdn.UtilityNetworks, vdn.ReplayBuffer
-    monkeypatch.setattr(vdn, "UtilityNetworks", lambda *given: seen.append(given) or networks(*given))
-    monkeypatch.setattr(vdn, "ReplayBuffer", lambda *given: seen.append(given) or buffer(*given))
+    monkeypatch.setattr(vdn, "UtilityNetworks", lambda *given, **named: seen.append(given) or networks(*given, **named))
+    monkeypatch.setattr(vdn, "ReplayBuffer", lambda *given, **named: seen.append(given) or buffer(*given, **named))
     learner = make(corridor)
     assert [given[-1] for given in seen] == [learner.device, learner.device]
 

@@ -182,8 +182,10 @@ def test_initialisation(rivals):
 def test_networks_and_replay_live_on_the_configured_device(rivals, monkeypatch):
     seen = []
     networks, buffer = idqn.UtilityNetworks, idqn.ReplayBuffer
-    monkeypatch.setattr(idqn, "UtilityNetworks", lambda *given: seen.append(given) or networks(*given))
-    monkeypatch.setattr(idqn, "ReplayBuffer", lambda *given: seen.append(given) or buffer(*given))
+    monkeypatch.setattr(
+        idqn, "UtilityNetworks", lambda *given, **named: seen.append(given) or networks(*given, **named)
+    )
+    monkeypatch.setattr(idqn, "ReplayBuffer", lambda *given, **named: seen.append(given) or buffer(*given, **named))
     learner = make(rivals)
     assert [given[-1] for given in seen] == [learner.device, learner.device]
 

@@ -117,7 +117,9 @@ def test_initialisation(rivals):
 def test_networks_live_on_the_configured_device(rivals, monkeypatch):
     seen = []
     networks = reinforce.PolicyNetworks
-    monkeypatch.setattr(reinforce, "PolicyNetworks", lambda *given: seen.append(given) or networks(*given))
+    monkeypatch.setattr(
+        reinforce, "PolicyNetworks", lambda *given, **named: seen.append(given) or networks(*given, **named)
+    )
     learner = make(rivals)
     assert [given[-1] for given in seen] == [learner.device]
 

@@ -416,6 +416,8 @@ def test_the_option_compile_reaches_the_compiler(corridor, promises, monkeypatch
 class Least(Learner):
     """The least that a learner does in a step: random numbers, zero_grad, backward, an update, a counter."""
 
+    behaviour = None  # it never acts
+
     def __init__(self, game, config):
         super().__init__(game, config)
         self.theta = torch.nn.Parameter(torch.zeros(config.seeds, 3))

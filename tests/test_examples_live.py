@@ -1,0 +1,88 @@
+"""The examples in other languages and frameworks: each sound one is judged sound, each faulty one is refuted."""
+
+import re
+import shlex
+import shutil
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from marlspec.cli import run
+from marlspec.properties import check
+
+ROOT = Path(__file__).parent.parent
+QUICK = {"sizes": [(2, 3)], "examples": 48}
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="needs Node (the command node)")
+needs_jax = pytest.mark.skipif(find_spec("jax") is None, reason="needs the package jax")
+
+
+def in_node(mixer):
+    return f"exec:node {shlex.quote(str(ROOT / 'examples' / 'live_mixer.js'))} {mixer}"
+
+
+@needs_node
+@pytest.mark.parametrize(("mixer", "role"), [("vdn", "vdn_mixer"), ("qmix", "qmix_mixer")])
+def test_mixers_in_javascript_hold(mixer, role):
+    report = check(in_node(mixer), role, **QUICK)
+    assert report.exit_code == 0, report.verdicts
+    assert report.verdict("mixer.monotone").outcome == "holds"
+
+
+@needs_node
+def test_a_mixer_with_signed_weights_in_javascript_is_refuted_with_a_small_witness():
+    report = check(in_node("qmix-signed"), "qmix_mixer", **QUICK, claims=["mixer.monotone"])
+    (witness,) = report.witnesses
+    assert witness.case["utilities"] == [0, 0]
+    assert witness.case["state"] == [0, 0, 0]
+
+
+@needs_node
+def test_an_average_in_javascript_is_no_vdn_mixer():
+    report = check(in_node("vdn-average"), "vdn_mixer", **QUICK, claims=["vdn.additive"])
+    (witness,) = report.witnesses
+    assert sorted(witness.case["utilities"]) == [0, 1]
+
+
+@needs_node
+def test_an_unknown_mixer_in_javascript_is_an_error_that_shows_the_programs_words():
+    report = check(in_node("qplex"), "mixer", **QUICK, claims=["mixer.finite"])
+    assert report.exit_code == 2
+    assert "name one of vdn, vdn-average, qmix, qmix-signed" in report.verdicts[0].reason
+
+
+def test_the_program_of_the_documentation_is_judged(tmp_path):
+    page = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(# total.py.*?)```", page, re.DOTALL)
+    (tmp_path / "total.py").write_text(code, encoding="utf-8")
+    target = "exec:" + shlex.join([sys.executable, str(tmp_path / "total.py")])
+    assert check(target, "vdn_mixer", **QUICK, claims=["mixer.batch", "vdn.additive"]).exit_code == 0
+
+
+@needs_jax
+@pytest.mark.parametrize(
+    ("mixer", "role", "own"), [("vdn", "vdn_mixer", "vdn.additive"), ("qmix", "qmix_mixer", "qmix.bias_sign")]
+)
+def test_mixers_in_jax_hold(mixer, role, own):
+    claims = ["mixer.finite", "mixer.monotone", own]  # each shape of a batch is compiled, which takes the time
+    report = check(f"{ROOT}/examples/jax_multi_agent.py:{mixer}", role, **QUICK, claims=claims)
+    assert report.exit_code == 0, report.verdicts
+    assert report.dtype == "float64 (numpy)"
+
+
+@needs_jax
+def test_targets_in_jax_pass_the_vectors(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import json
+
+    import jax_multi_agent
+
+    from marlspec.properties.vectors.writing import write_vectors
+
+    write_vectors(tmp_path / "vectors")
+    results = tmp_path / "results.json"
+    results.write_text(json.dumps(jax_multi_agent.results(tmp_path / "vectors")))
+    assert run(["vectors", "verify", str(results), "--against", str(tmp_path / "vectors")]) == 0
+    assert "28 cases passed, 0 failed, 0 missing of 3 functions" in capsys.readouterr().out
+    sys.modules.pop("jax_multi_agent")
