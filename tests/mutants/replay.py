@@ -94,10 +94,10 @@ def filled(factory: Factory, adds: tuple[int, ...] = (1, 3, 2, 2, 3, 1)) -> Diar
 
 def torn(factory: Factory) -> float:
     short, long = filled(factory, (2,)), filled(factory)
-    samples = short.sampled(60, 1) + long.sampled(60)
+    samples = short.sampled(25, 1) + long.sampled(25)
     for K in (3, 1, 4, 1, 3, 2, 1):
         long.add(K)
-        samples += long.sampled(60)
+        samples += long.sampled(25)
     return float(None in samples)
 
 
@@ -109,7 +109,7 @@ def outdated(factory: Factory) -> float:
         oldest = 0 if anything else len(diary.rows) - CAPACITY
         if len(diary.buffer) != min(len(diary.rows), CAPACITY):
             return 1.0
-        if any(k is not None and k < oldest for k in diary.sampled(60)):
+        if any(k is not None and k < oldest for k in diary.sampled(25)):
             return 1.0
     return 0.0
 
@@ -118,8 +118,8 @@ def uneven(factory: Factory) -> float:
     for adds in ((1, 1, 1), (1,) * 4, (1,) * 8):
         diary = filled(factory, adds)
         size = min(len(adds), CAPACITY)
-        counts = collections.Counter(diary.sampled(1000, 2))
-        if len(counts) < size or max(counts.values()) > 1.3 * 2000 / size:
+        counts = collections.Counter(diary.sampled(400, 2))
+        if len(counts) < size or max(counts.values()) > 1.3 * 800 / size:
             return 1.0
     return 0.0
 
