@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from marlspec.properties.claims import Counterexample, Finding
+from marlspec.properties.clock import is_up
 from marlspec.properties.strategies import simpler
 from marlspec.properties.trial import TargetError, Trial
 
@@ -45,6 +46,8 @@ def search(
     generator = np.random.default_rng([trial.seed, *key.encode()])
     seen: set[str] = set()
     for k in range(len(always) + trial.examples):
+        if is_up():
+            break
         case = always[k] if k < len(always) else draw(generator, k - len(always))
         seen.add(json.dumps(case, sort_keys=True, default=list))
         found = test(case)
@@ -66,7 +69,7 @@ def shrunk(case: Case, found: Counterexample, test: Test, smaller: Smaller) -> C
         improved = False
         for candidate in smaller(case):
             steps += 1
-            if steps > MOST_STEPS:
+            if steps > MOST_STEPS or is_up():
                 return best
             try:
                 again = test(candidate)

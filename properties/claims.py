@@ -160,9 +160,12 @@ def _load() -> None:
     import marlspec.properties.evaluation
     import marlspec.properties.exploration
     import marlspec.properties.igm
+    import marlspec.properties.learner
     import marlspec.properties.mixers
     import marlspec.properties.policies
     import marlspec.properties.policy_losses
+    import marlspec.properties.replay
     import marlspec.properties.returns
     import marlspec.properties.tabular
+    import marlspec.properties.target_network
     import marlspec.properties.td_targets  # noqa: F401

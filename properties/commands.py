@@ -15,6 +15,7 @@ from rich.table import Table
 
 from marlspec.errors import InputError
 from marlspec.properties.claims import claims_of
+from marlspec.properties.clock import DEFAULT_LIMIT
 from marlspec.properties.judge import check, replay
 from marlspec.properties.page import write_page
 from marlspec.properties.roles import ROLES, role_named
@@ -38,6 +39,7 @@ def check_command(argv: Sequence[str]) -> int:
         parameters=options.parameters,
         expected=expectations_of(options.expect),
         fail_fast=options.fail_fast,
+        time_limit=options.time_limit,
     )
     console = Console()
     print_report(report, console)
@@ -79,6 +81,13 @@ def _check_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--expect", action="append", default=[], metavar="CLAIM=REASON", help="a known refutation, strict"
+    )
+    parser.add_argument(
+        "--time-limit",
+        type=float,
+        default=DEFAULT_LIMIT,
+        metavar="SECONDS",
+        help=f"for each claim; a verdict that was cut short says so (default {DEFAULT_LIMIT:g})",
     )
     parser.add_argument("--fail-fast", action="store_true", help="stop after the first refutation")
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from marlspec.properties.cases import Case, counterexample, shrunk
 from marlspec.properties.claims import LEAST_EXAMPLES, Counterexample, Finding, claim
+from marlspec.properties.clock import is_up
 from marlspec.properties.play import (
     LENGTHS,
     Batch,
@@ -144,7 +145,7 @@ def _search(
     inputs = 0
     unconfirmed: Counterexample | None = None
     for k in count():
-        if k >= episodes and not inputs < LEAST_EXAMPLES <= trial.examples:
+        if (k >= episodes and not inputs < LEAST_EXAMPLES <= trial.examples) or is_up():
             break
         case = draw(generator, k)
         LENGTHS.clear()

@@ -1,6 +1,7 @@
 """The judge: every claim of a role on a target, and the report; a recorded counterexample run again."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from marlspec.errors import InputError
 from marlspec.properties.claims import LEAST_EXAMPLES, Claim, Counterexample, Finding, claim_named, claims_of
+from marlspec.properties.clock import DEFAULT_LIMIT, Clock, Interrupted, running
 from marlspec.properties.isolation import isolated
 from marlspec.properties.roles import ROLES, Target, parameters_of, role_named, target_of
 from marlspec.properties.trial import Engine, Parameters, Redraw, TargetError, Trial, overwrite
@@ -34,6 +36,7 @@ def check(
     engine: Engine = "hypothesis",
     claims: Sequence[str] | None = None,
     fail_fast: bool = False,
+    time_limit: float = DEFAULT_LIMIT,
 ) -> Report:
     """Judge a target against all claims of a role.
 
@@ -53,6 +56,8 @@ def check(
         engine: "plain" draws without hypothesis, for use inside a hypothesis test.
         claims: ids to judge; all of the role's by default.
         fail_fast: stop after the first refutation that was not expected.
+        time_limit: seconds for one claim. A search stops then, and its verdict says on how many inputs it stands; a
+            single call that takes longer than that is interrupted, on Unix in the main thread.
 
     Raises:
         InputError: no such target, role or claim, or unusable arguments. What goes wrong inside the target is no
@@ -60,12 +65,13 @@ def check(
     """
     _refuse_bad_seed(seed)
     _refuse_bad_budget(examples, engine, parameters)
+    _refuse_bad_limit(time_limit)
     subject = target_of(target, settings, role)
     chosen = _chosen_claims(role, claims)
     announced = _announced(expected, chosen)
     trial = Trial(subject, role, _sizes(role, sizes), examples, seed, engine, parameters)
     try:
-        verdicts = _verdicts(trial, chosen, announced, fail_fast)
+        verdicts = _verdicts(trial, chosen, announced, fail_fast, time_limit)
         dtype = _dtype(trial)
     finally:
         trial.restore_modes()
@@ -73,10 +79,12 @@ def check(
     return Report(subject.name, role, tuple(verdicts), dtype, _size_names(trial), examples, seed, dict(settings or {}))
 
 
-def _verdicts(trial: Trial, chosen: Sequence[Claim], announced: Mapping[str, str], fail_fast: bool) -> list[Verdict]:
+def _verdicts(
+    trial: Trial, chosen: Sequence[Claim], announced: Mapping[str, str], fail_fast: bool, time_limit: float
+) -> list[Verdict]:
     verdicts: list[Verdict] = []
     for entry in chosen:
-        verdict = _judge(entry, trial, {v.claim_id: v for v in verdicts})
+        verdict = _judge(entry, trial, {v.claim_id: v for v in verdicts}, time_limit)
         verdicts.append(_against_expectation(verdict, announced))
         if fail_fast and verdicts[-1].outcome == "refuted" and not verdicts[-1].ok:
             break
@@ -159,6 +167,11 @@ def _refuse_bad_budget(examples: int, engine: str, parameters: str) -> None:
         raise InputError('check() runs hypothesis and was called inside a hypothesis test; pass engine="plain" there')
 
 
+def _refuse_bad_limit(seconds: float) -> None:
+    if not isinstance(seconds, (int, float)) or not 0 < seconds < math.inf:
+        raise InputError(f"time_limit must be a positive number of seconds, not {seconds!r}")
+
+
 def _chosen_claims(role: str, wanted: Sequence[str] | None) -> tuple[Claim, ...]:
     available = claims_of(role)
     if wanted is None:
@@ -199,7 +212,7 @@ def _sizes(role: str, sizes: Sequence[Sequence[int]] | None) -> tuple[dict[str, 
     return tuple(dict(zip(names, size, strict=True)) for size in wanted)
 
 
-def _judge(entry: Claim, trial: Trial, before: Mapping[str, Verdict]) -> Verdict:
+def _judge(entry: Claim, trial: Trial, before: Mapping[str, Verdict], time_limit: float) -> Verdict:
     start = perf_counter()
     spoiled = [
         identifier for identifier in entry.requires if identifier in before and before[identifier].outcome == "refuted"
@@ -207,11 +220,31 @@ def _judge(entry: Claim, trial: Trial, before: Mapping[str, Verdict]) -> Verdict
     if spoiled:
         return Verdict(entry.id, "not_applicable", reason=f"{spoiled[0]} is refuted; mend that first.")
     try:
-        with isolated(_seed_of(entry, trial)):
+        with running(time_limit) as clock, isolated(_seed_of(entry, trial)):
             finding = entry.test(trial)
     except TargetError as error:
         return Verdict(entry.id, "error", seconds=perf_counter() - start, reason=str(error), details=error.details)
-    return _verdict(entry, trial, finding, perf_counter() - start)
+    except Interrupted:
+        reason = f"nothing was decided after {2 * time_limit:g} s, twice the time limit; {_MORE_TIME}"
+        return Verdict(entry.id, "error", seconds=perf_counter() - start, reason=reason)
+    return _in_time(_verdict(entry, trial, finding, perf_counter() - start), clock)
+
+
+_MORE_TIME = "mend the target, or raise the limit (time_limit, --time-limit, --spec-time-limit)"
+
+
+def _in_time(verdict: Verdict, clock: Clock) -> Verdict:
+    """Say in a verdict that its search was cut short."""
+    if not clock.cut or verdict.outcome in ("proved", "not_applicable"):
+        return verdict
+    if verdict.outcome == "error":
+        reason = f"only {verdict.examples} distinct inputs were tried when the time was up at {clock.limit:g} s"
+        return replace(verdict, reason=f"{reason}; {_MORE_TIME}")
+    if verdict.outcome == "refuted":
+        words = f"the counterexample was not made smaller any more, cut at {clock.limit:g} s"
+        return replace(verdict, reason=f"{verdict.reason}; {words}".removeprefix("; "))
+    words = f"no counterexample in {verdict.examples}, cut at {clock.limit:g} s"
+    return replace(verdict, method=f"{verdict.method}: {words}")
 
 
 def _seed_of(entry: Claim, trial: Trial) -> int:

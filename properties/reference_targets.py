@@ -1,10 +1,12 @@
 """The reference's own functions as targets: what is judged when no target is named."""
 
+from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from marlspec.games import catalogue
 from marlspec.games.batched import BatchedStagedGame
@@ -15,7 +17,10 @@ from marlspec.reference.centralized import coma
 from marlspec.reference.decomposition import qmix, vdn
 from marlspec.reference.independent import ia2c, idqn
 from marlspec.reference.parts import exploration
+from marlspec.reference.parts.config import QMIXConfig
+from marlspec.reference.parts.networks import UtilityNetworks, approach, frozen_copy, synchronise
 from marlspec.reference.parts.policies import floored_log_policy, log_policy, log_probability
+from marlspec.reference.parts.replay import ReplayBuffer
 from marlspec.reference.parts.scalarisation import scalarisation
 from marlspec.reference.parts.utilities import available_only
 from marlspec.reference.solution import correlated, minimax, nash, pareto
@@ -230,6 +235,78 @@ def game_of_chance() -> BatchedStochasticGame:
     return BatchedStochasticGame(game, time_limit=20)
 
 
+class ReplayRing:
+    """The reference's replay buffer with one seed."""
+
+    arrays = "torch"
+    replacement = True
+
+    def __init__(self, capacity: int, example: dict[str, Any]) -> None:
+        self._kind: Any = namedtuple("Row", example)  # type: ignore[misc]
+        row = self._kind(**{name: torch.as_tensor(value) for name, value in example.items()})
+        self._buffer = ReplayBuffer(capacity, row)
+
+    def add(self, transitions: dict[str, Tensor]) -> None:
+        """Store K transitions."""
+        self._buffer.store(self._kind(**{name: values[None] for name, values in transitions.items()}))
+
+    def sample(self, batch_size: int) -> dict[str, Tensor]:
+        """Draw with replacement."""
+        rows: Any = self._buffer.sample(batch_size)
+        return {name: values[0] for name, values in rows._asdict().items()}
+
+    def __len__(self) -> int:
+        return self._buffer.size
+
+
+class TargetNetworks:
+    """QMIX's networks for two agents, with their targets."""
+
+    def __init__(self) -> None:
+        self.online = nn.ModuleList([UtilityNetworks(2, 4, 3, (8,)), qmix.Hypernetwork(2, 5, 4)])
+        self.target = frozen_copy(self.online)
+
+    def sync(self) -> None:
+        """Copy all parameters."""
+        synchronise(self.target, self.online)
+
+    def soft_update(self, tau: float) -> None:
+        """Move all parameters by a share."""
+        approach(self.target, self.online, tau)
+
+
+class QMIXLearner:
+    """QMIX on the two-step game, given batches."""
+
+    target_interval = 3
+
+    def __init__(self) -> None:
+        game = two_step_game()
+        config = QMIXConfig(
+            hidden=(8,), embed=4, batch_size=4, capacity=8, copies=1, target_interval=self.target_interval
+        )
+        self._learner = qmix.QMIX(game, config)
+        self.n_agents, self.n_actions = game.n_agents, game.n_actions
+        self.observation_size, self.state_size = game.observation_size, game.state_size
+        self.online = {"agents": self._learner.theta, "mixer": self._learner.theta_hyper}
+        self.target = {"agents": self._learner.theta_bar, "mixer": self._learner.theta_bar_hyper}
+        self.state_dict, self.load_state_dict = self._learner.state_dict, self._learner.load_state_dict
+
+    def learn(self, batch: dict[str, Tensor]) -> None:
+        """Make one update; the axis in front is that of the seeds."""
+        fields = {
+            "history": batch["observations"],
+            "z": batch["state"],
+            "action": batch["actions"],
+            "reward": batch["rewards"][:, 0],
+            "next_history": batch["next_observations"],
+            "next_available": batch["next_available"],
+            "next_z": batch["next_state"],
+            "terminated": batch["terminated"],
+        }
+        self._learner.learn(qmix.Transition(**{name: values[None] for name, values in fields.items()}))
+
+
 def _anywhere(terminal: Any) -> Any:
     """The initial distribution, of which values do not depend: the first state that is not terminal."""
     return np.eye(len(terminal))[np.argmin(terminal)]
@@ -268,4 +345,7 @@ REFERENCE_TARGETS = (
     ("marlspec.properties.reference_targets:epsilon_greedy", "epsilon_greedy"),
     ("marlspec.properties.reference_targets:two_step_game", "game"),
     ("marlspec.properties.reference_targets:game_of_chance", "game"),
+    ("marlspec.properties.reference_targets:ReplayRing", "replay_buffer"),
+    ("marlspec.properties.reference_targets:TargetNetworks", "target_network"),
+    ("marlspec.properties.reference_targets:QMIXLearner", "learner"),
 )

@@ -43,6 +43,8 @@ results may be arrays, tensors or lists; `arrays = "torch"` asks for torch tenso
     policy              f(logits [B, n, A], available [B, n, A]) -> probabilities [B, n, A]; see Policy
     epsilon_greedy      f(utilities [B, n, A], available [B, n, A], epsilon) -> actions [B, n]; see EpsilonGreedy
     game                a game of marlspec.games.batched, or a PettingZoo ParallelEnv
+
+Roles with a state of their own have an object, see their protocols: ReplayBuffer, TargetNetwork, Learner.
 """
 
 import contextlib
@@ -100,6 +102,92 @@ class JointValueFactory(Protocol):
 
     def __call__(self, n_agents: int, n_actions: int, state_size: int) -> JointValue:
         """Return the joint value."""
+
+
+@runtime_checkable
+class ReplayBuffer(Protocol):
+    """Holds items and draws some of them: factory(capacity, example), where example is one transition.
+
+    A transition has the fields observations [n, o], actions [n], rewards [n], next_observations [n, o] and terminated
+    []. Buffer or factory declare by attributes:
+
+        items = "transitions" (default) or "episodes"; an episode has up to `longest` = 4 steps, each field [T, ..]
+        replacement = True, False, or None (default): whether a batch may hold an item twice
+        eviction = "oldest" (default) or "any": what makes room when `capacity` items are stored
+        sampling = "uniform" (default) or "other"
+        copies = True (default), or False where it keeps the very arrays that are added
+        at_once: how many transitions it takes at once, up to the capacity by default
+        arrays = "numpy" (default) or "torch": what it is handed
+    """
+
+    def add(self, transitions: dict[str, Any]) -> None:
+        """Store K transitions, fields [K, ..], or one episode of K steps."""
+
+    def sample(self, batch_size: int) -> Any:
+        """Return a mapping with the fields of B transitions [B, ..], as arrays, tensors or lists.
+
+        Of episodes [B, T, ..], padded, with the field filled [B, T]: 1 where a step is real. Raises, whatever it likes,
+        where nothing is stored, or less than B in a buffer without replacement.
+        """
+
+    def __len__(self) -> int:
+        """Return how many items are stored."""
+
+
+@runtime_checkable
+class TargetNetwork(Protocol):
+    """An online network and the target network that follows it; sync, soft_update or both are there.
+
+    The two networks hold the same tensors by name and shape: modules, tensors or arrays, or lists and mappings of them,
+    as in {"agents": .., "mixer": ..}. They are read anew at every look, and the judge writes numbers into the online
+    one in place. Object or factory declare starts = "apart" where the two do not start equal, and taus = (..) where
+    soft_update takes these shares alone. Further methods are judged where they are there:
+
+        learn()             one training step of the online network, on any data, without an update of the target
+        loss()              a tensor of one number that depends on both networks
+        state_dict() and load_state_dict(state)
+    """
+
+    online: Any
+    target: Any
+
+    def sync(self) -> None:
+        """Set the target network equal to the online one."""
+
+    def soft_update(self, tau: float) -> None:
+        """Move the target network's parameters by the share tau of the way to the online one's."""
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """An algorithm in training, one update at a time.
+
+    `online` holds all that is learned, and `target` the target network where there is one, as for TargetNetwork; a
+    mapping names their parts. Learner or factory declare by attributes what a batch looks like:
+
+        n_agents = 2, n_actions = 3, observation_size = 4, state_size = 5
+        items = "transitions" (default) or "episodes" of up to `longest` = 4 steps
+        common_reward = True (default): all agents receive the same
+        arrays = "torch" (default) or "numpy"
+
+    and what is promised: frozen = (names of tensors that are not learned), clip = the largest norm of a gradient,
+    target_interval = the number of updates between syncs, or tau = the share of a soft update after each, reduction =
+    "mean" (default) or another word. Where there are state_dict() and load_state_dict(state), saving is judged; where
+    there is solve(payoffs [A, A], seed) -> values [A, A], which trains on a common-reward game of one step and returns
+    the joint values, training is: represents = "additive" (default), "monotone" or "all" games, tolerance = 0.1 of the
+    range of the payoffs.
+    """
+
+    online: Any
+
+    def learn(self, batch: dict[str, Any]) -> Any:
+        """Make one update; what is returned is not looked at.
+
+        The fields are observations [B, n, o], state [B, z], available [B, n, A], actions [B, n], rewards [B, n],
+        next_observations, next_state, next_available, and terminated [B]. In episodes they are [B, T, ..], with the
+        field filled [B, T], 1 where a step is real; what was seen at T + 1 times is the first of observations, then
+        next_observations.
+        """
 
 
 class TDTarget(Protocol):
@@ -306,6 +394,9 @@ ROLES = {
         Role("policy", "factory() -> f(logits [B, n, A], available [B, n, A]) -> probabilities [B, n, A]"),
         Role("epsilon_greedy", "factory() -> f(utilities [B, n, A], available [B, n, A], epsilon) -> actions [B, n]"),
         Role("game", "factory() -> BatchedGame or PettingZoo ParallelEnv"),
+        Role("replay_buffer", "factory(capacity, example) -> buffer with add(transitions), sample(B), len()"),
+        Role("target_network", "factory() -> object with online, target, sync() or soft_update(tau)"),
+        Role("learner", "factory() -> object with online, learn(batch), and target where it has one"),
     )
 }
 

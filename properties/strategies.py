@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import Flaky, NoSuchExample
 from numpy.typing import NDArray
 
+from marlspec.properties.clock import is_up
 from marlspec.properties.trial import Engine, Redraw
 
 Array = NDArray[Any]
@@ -78,7 +79,7 @@ def for_each_draw(
     """Run `body` on about `examples` draws, size after size, and return the first result that is not None."""
 
     def bundle(draw: Draw) -> T | None:
-        results = (body(one) for one in _bundle(draw))
+        results = (body(one) for one in _bundle(draw) if not is_up())
         return next((result for result in results if result is not None), None)
 
     for size in range(n_sizes):
@@ -123,7 +124,7 @@ def _with_hypothesis(
     )
     @hypothesis.given(strategy)
     def run(draw: Draw) -> None:
-        if found or errors:
+        if found or errors or is_up():
             raise _Stop
         try:
             result = body(draw)
@@ -136,11 +137,13 @@ def _with_hypothesis(
 
     try:
         run()
+    except _Stop:
+        pass
     except Exception:
-        if errors:
-            raise errors[0] from None
-        if not found:
+        if not errors and not found:
             raise
+    if errors:
+        raise errors[0] from None
     return found[0] if found else None
 
 
@@ -198,7 +201,7 @@ def shrink(start: Array, fails: Callable[[Array], bool], *, seed: int, engine: E
         engine: with "plain", only the simplification is tried.
     """
     best = simplified(start, fails)
-    if engine == "plain" or _cost(best) <= 2:
+    if engine == "plain" or _cost(best) <= 2 or is_up():
         return best
     fraction = st.tuples(st.integers(-99, 99), st.integers(0, 63)).map(lambda parts: parts[0] + parts[1] / 64)
     number = st.one_of(st.integers(-8, 8).map(float), fraction)
@@ -206,7 +209,7 @@ def shrink(start: Array, fails: Callable[[Array], bool], *, seed: int, engine: E
     try:
         found = hypothesis.find(
             vectors,
-            fails,
+            lambda vector: not is_up() and fails(vector),
             settings=settings(
                 max_examples=_SHRINK_EXAMPLES, database=None, deadline=None, suppress_health_check=list(HealthCheck)
             ),
@@ -227,6 +230,8 @@ def simplified(start: Array, fails: Callable[[Array], bool]) -> Array:
             for value in simpler(float(current[index])):
                 candidate = current.copy()
                 candidate[index] = value
+                if is_up():
+                    return current
                 if fails(candidate):
                     current, improved = candidate, True
                     break

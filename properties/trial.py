@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.parameter import is_lazy
 
+from marlspec.properties.clock import Interrupted
 from marlspec.properties.isolation import default_dtype, isolated
 from marlspec.properties.roles import Target, dtypes_of, modules_of, parameters_of
 
@@ -271,7 +272,7 @@ def errors_of_target(when: str) -> Iterator[None]:
     """Turn whatever the target raises into a TargetError that says when it was raised."""
     try:
         yield
-    except (KeyboardInterrupt, TargetError):
+    except (KeyboardInterrupt, TargetError, Interrupted):
         raise
     except BaseException as error:
         lines = str(error).strip().splitlines()

@@ -2,41 +2,32 @@
 
     python tests/kill_matrix.py            print it, and write docs/kill-matrix.md
     python tests/kill_matrix.py --seeds N  judge the correct variants with N seeds each instead
+    marlspec selfcheck                     both, as a table, for all roles or some
     python tests/kill_matrix.py --roles R  print the rows of some roles alone, and write nothing
 
 Exits with 1 where a mutant survives or a correct variant is refuted.
 """
 
 import argparse
+import importlib
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
+from rich.table import Table
 
 ROOT = Path(__file__).parent
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-from mutants import (  # noqa: E402
-    counterfactual,
-    dynamics,
-    equilibria,
-    evaluation,
-    exploration,
-    joint_values,
-    mixers,
-    policies,
-    policy_losses,
-    returns,
-    tabular,
-    td_targets,
-    variants,
-)
 from mutants.target import Target  # noqa: E402
 
 from marlspec.properties import Report, check  # noqa: E402
@@ -50,34 +41,26 @@ BATCHES = 8  # enough for a verdict on a role with sizes, whose batches hold man
 TRACED_EVERY = 10  # seeds: igm.equivalence traces the variant anew for each one, which takes most of the time
 
 
-def by_name(*lists: Sequence[Target]) -> dict[str, Target]:
-    """Targets under their roles and names, as in "mixer no_abs"."""
-    targets = [target for targets in lists for target in targets]
+FAMILIES = [importlib.import_module(f"mutants.{path.stem}") for path in sorted((ROOT / "mutants").glob("*.py"))
+            if not path.stem.startswith("test_")]  # fmt: skip
+
+
+def by_name(which: str) -> dict[str, Target]:
+    """The targets of all families' lists of that name, under their roles and names, as in "mixer no_abs"."""
+    targets = dict.fromkeys(target for family in FAMILIES for target in getattr(family, which, ()))
     named = {f"{target.role} {target.name}": target for target in targets}
     assert len(named) == len(targets)
     return named
 
 
-WITHOUT_SIZES = (
-    equilibria,
-    evaluation,
-    tabular,
-    dynamics,
-    td_targets,
-    returns,
-    counterfactual,
-    policy_losses,
-    policies,
-    exploration,
-)
-BAD = by_name(mixers.BAD, joint_values.BAD, *(family.BAD for family in WITHOUT_SIZES))
-GOOD = by_name(variants.GOOD, joint_values.GOOD, *(family.GOOD for family in WITHOUT_SIZES))
+BAD, GOOD = by_name("BAD"), by_name("GOOD")
 PAGE = ROOT.parent / "docs" / "kill-matrix.md"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One mutant's line: the claims that refute it, the first one's inputs and seconds, and its witness."""
+    """One mutant's line: the claims that refute it, the first one's inputs and seconds, its witness and the number of
+    numbers in that."""
 
     name: str
     role: str
@@ -86,6 +69,7 @@ class Row:
     inputs: int
     seconds: float
     witness: str
+    numbers: int = 0
 
 
 def warm_up() -> None:
@@ -111,7 +95,17 @@ def row(name: str) -> Row:
         first.examples,
         first.seconds,
         f"{'; '.join(first.witness.inputs)}; {first.witness.computed}",
+        numbers_in(first.witness.case),
     )
+
+
+def numbers_in(value: Any) -> int:
+    """How many numbers and words a case holds."""
+    if isinstance(value, Mapping):
+        return sum(numbers_in(part) for part in value.values())
+    if isinstance(value, (list, tuple)):
+        return sum(numbers_in(part) for part in value)
+    return 1
 
 
 def page(rows: Sequence[Row]) -> str:
@@ -175,9 +169,58 @@ def false_alarms(case: tuple[str, int]) -> tuple[str, int, tuple[str, ...]]:
     return name, seed, wrong
 
 
-def of_roles(targets: dict[str, Target], roles: Sequence[str] | None) -> list[str]:
-    """Names of the targets of some roles, or of all."""
-    return [name for name, target in targets.items() if target.role in (roles or [target.role])]
+def of_roles(targets: Mapping[str, Target], roles: Sequence[str] | None) -> list[str]:
+    """The names of the targets of these roles; of all roles where none is named."""
+    return [name for name, target in targets.items() if roles is None or target.role in roles]
+
+
+def matrix(roles: Sequence[str] | None, jobs: int) -> list[Row]:
+    """Judge the mutants of these roles."""
+    return list(_each(row, of_roles(BAD, roles), jobs))
+
+
+def alarms(roles: Sequence[str] | None, seeds: int, jobs: int) -> list[tuple[str, int, tuple[str, ...]]]:
+    """Judge the correct variants of these roles with so many seeds each; returns what was refuted or went wrong."""
+    cases = [(name, seed) for name in of_roles(GOOD, roles) for seed in range(seeds)]
+    return [outcome for outcome in _each(false_alarms, cases, jobs) if outcome[2]]
+
+
+def _each(judge: Callable[[Any], Any], cases: Sequence[Any], jobs: int) -> Iterable[Any]:
+    if jobs == 1:
+        yield from map(judge, cases)
+        return
+    with ProcessPoolExecutor(jobs, initializer=warm_up) as pool:
+        outcomes = pool.map(judge, cases, chunksize=1 if judge is row else 4)
+        yield from track(outcomes, description="judging", total=len(cases), transient=True)
+
+
+def selfcheck(roles: Sequence[str] | None, seeds: int, jobs: int, console: Console) -> int:
+    """Print the matrix and the false alarms; 1 where a mutant survives or a correct variant is refuted."""
+    rows = matrix(roles, jobs)
+    console.print(_table(rows))
+    survivors = [f"{entry.role} {entry.name}" for entry in rows if not entry.claims]
+    console.print(
+        f"{len(rows) - len(survivors)} of {len(rows)} mutants refuted; survivors: {', '.join(survivors) or 'none'}"
+    )
+    wrong = alarms(roles, seeds, jobs)
+    for name, seed, claims in wrong:
+        console.print(f"[red]{escape(name)}[/], seed {seed}: {', '.join(claims)}")
+    console.print(f"{len(of_roles(GOOD, roles))} correct variants, {seeds} seeds each: {len(wrong)} false alarms")
+    return 1 if survivors or wrong else 0
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    table = Table(title="Kill matrix", title_justify="left", title_style="bold", header_style="bold")
+    table.add_column("mutant", overflow="fold")
+    table.add_column("role", no_wrap=True)
+    table.add_column("refuted first by", no_wrap=True)
+    for name in ("also by", "inputs", "numbers in witness"):
+        table.add_column(name, justify="right")
+    for entry in rows:
+        first = entry.claims[0] if entry.claims else "[bold red]survives[/]"
+        others = str(len(entry.claims[1:]) or "")
+        table.add_row(entry.name, entry.role, first, others, f"{entry.inputs:,}", str(entry.numbers))
+    return table
 
 
 def main() -> int:
@@ -188,19 +231,15 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     options = parser.parse_args()
     start = time.perf_counter()
-    with ProcessPoolExecutor(options.jobs, initializer=warm_up) as pool:
-        if options.seeds:
-            chosen = of_roles(GOOD, options.roles)
-            cases = [(name, seed) for name in chosen for seed in range(options.seeds)]
-            outcomes = list(_shown(pool.map(false_alarms, cases, chunksize=4), len(cases)))
-            alarms = [outcome for outcome in outcomes if outcome[2]]
-            for name, seed, wrong in alarms:
-                print(f"{name}, seed {seed}: {', '.join(wrong)}")
-            print(f"{len(chosen)} correct variants, {options.seeds} seeds each: {len(alarms)} false alarms")
-            print(f"{time.perf_counter() - start:.0f} s")
-            return 1 if alarms else 0
-        broken = of_roles(BAD, options.roles)
-        rows = list(_shown(pool.map(row, broken), len(broken)))
+    if options.seeds:
+        wrong = alarms(options.roles, options.seeds, options.jobs)
+        for name, seed, claims in wrong:
+            print(f"{name}, seed {seed}: {', '.join(claims)}")
+        chosen = of_roles(GOOD, options.roles)
+        print(f"{len(chosen)} correct variants, {options.seeds} seeds each: {len(wrong)} false alarms")
+        print(f"{time.perf_counter() - start:.0f} s")
+        return 1 if wrong else 0
+    rows = matrix(options.roles, options.jobs)
     text = page(rows)
     print(text)
     if not options.roles:
@@ -210,10 +249,6 @@ def main() -> int:
     print(f"slowest first refutation: {max(entry.seconds for entry in rows):.1f} s")
     print(f"{time.perf_counter() - start:.0f} s in all")
     return 1 if survivors else 0
-
-
-def _shown(outcomes: Iterable[object], total: int) -> Iterable[object]:
-    return track(outcomes, description="judging", total=total, transient=True)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,9 @@ COMMANDS = {
     ),
     "replay": Command("marlspec.properties.commands", "replay_command", "run a recorded counterexample again"),
     "claims": Command("marlspec.properties.commands", "claims_command", "list the roles and their claims"),
+    "selfcheck": Command(
+        "marlspec.properties.selfcheck", "selfcheck_command", "judge the judge by its own mutants, in a checkout"
+    ),
     "vectors": Command(
         "marlspec.properties.vectors.commands", "vectors_command", "test vectors for implementations in any language"
     ),

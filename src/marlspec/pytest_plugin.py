@@ -36,6 +36,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--spec-expect", action="append", default=[], metavar="CLAIM=REASON", help="a known refutation, strict"
     )
     group.addoption("--spec-seed", type=int, default=0, help="seed of all randomness (default 0)")
+    group.addoption(
+        "--spec-time-limit", type=float, default=300.0, metavar="SECONDS", help="for each claim (default 300)"
+    )
     group.addoption("--examples", type=int, default=200, help="batches that each claim may draw (default 200)")
 
 
@@ -79,6 +82,7 @@ def _report(target: str, role: str, option: Callable[[str], Any]) -> Any:
             sizes=sizes_of(option("--spec-sizes")),
             parameters=option("--spec-parameters"),
             expected=expectations_of(option("--spec-expect")),
+            time_limit=option("--spec-time-limit"),
         )
     except InputError as error:
         raise pytest.UsageError(str(error)) from error

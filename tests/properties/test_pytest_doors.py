@@ -227,3 +227,12 @@ def test_the_corollary_is_proved_by_hand_as_well(spec, quick):
 def test_mistakes_are_told_when_the_file_is_read(spec, options, words):
     with pytest.raises(InputError, match=words):
         parametrize_with_claims([spec("sound", "total")], **options)
+
+
+def test_the_time_limit_reaches_the_judge(run_pytest, pytester):
+    pytester.makepyfile(asleep="import time\n\ndef update():\n    return lambda *arguments: time.sleep(60)\n")
+    target = f"{pytester.path / 'asleep.py'}:update"
+    options = ("--spec-target", target, "--spec-role", "tabular_update", "--spec-time-limit", "0.05")
+    result = run_pytest(CONFORMANCE, *options)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*nothing was decided after 0.1 s, twice the time limit*"])
