@@ -137,7 +137,7 @@ class Learner(nn.Module, ABC):
     def get_extra_state(self) -> dict[str, Any]:
         """Return copies of what nn.Module does not save by itself: optimiser, game state, counters, random state."""
         return {
-            "optimisers": {name: copy.deepcopy(own.state_dict()) for name, own in self._optimisers().items()},
+            "optimisers": {name: copy.deepcopy(own.state_dict()) for name, own in self.optimisers().items()},
             "game_state": [leaf.clone() for leaf in tree_leaves(self.game_state)],
             "t": self.t,
             "updates": self.updates,
@@ -153,7 +153,7 @@ class Learner(nn.Module, ABC):
         generator = default_generator(self.device)
         if state["random_state"].shape != generator.get_state().shape:
             raise InputError(f"the state was saved on another kind of device than {self.device}: resume on that kind")
-        for name, own in self._optimisers().items():
+        for name, own in self.optimisers().items():
             own.load_state_dict(copy.deepcopy(state["optimisers"][name]))
         leaves = [leaf.to(self.device, copy=True) for leaf in state["game_state"]]
         self.game_state = tree_unflatten(leaves, tree_structure(self.game_state))
@@ -163,7 +163,8 @@ class Learner(nn.Module, ABC):
         else:
             self.parked = state["random_state"]
 
-    def _optimisers(self) -> dict[str, torch.optim.Optimizer]:
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """Return the learner's optimisers by the names of its attributes."""
         return {name: value for name, value in vars(self).items() if isinstance(value, torch.optim.Optimizer)}
 
 

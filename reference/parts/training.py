@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -29,6 +29,7 @@ from marlspec.errors import InputError
 from marlspec.games.batched import BatchedGame
 from marlspec.reference.parts import checkpoints
 from marlspec.reference.parts.checkpoints import Checkpoint
+from marlspec.reference.parts.compilation import compiled_step
 from marlspec.reference.parts.config import RunConfig
 from marlspec.reference.parts.evaluation import Evaluation, evaluate, interval, seed_of_evaluation
 from marlspec.reference.parts.learner import Learner, usable_device
@@ -64,7 +65,7 @@ class RunOptions:
     tensorboard: bool = False
     """Also write the metrics as TensorBoard's event files into the folder; the pip extra tensorboard is needed."""
     compile: bool = False
-    """Compile the step by torch.compile: faster after a minute or so; float32 results may differ in their last bits."""
+    """Compile the step into one graph: faster after a minute or more; float32 results may differ in their last bits."""
 
     def __post_init__(self) -> None:
         for name in ("checkpoint_every", "evaluate_every"):
@@ -317,23 +318,9 @@ class LossMeter:
         return mean
 
 
-@contextmanager
-def stepping(learner: Learner, *, compiled: bool) -> Iterator[Callable[[], None]]:
-    """Lend the learner's step(), by torch.compile where asked for.
-
-    Compiled steps draw the same random numbers as plain ones, and counters that the learner holds as integers do not
-    make the compiler start again with each step. The graph is broken at zero_grad() and backward(): torch can trace
-    through the latter (torch._dynamo.config.trace_autograd_ops), but where the graph is broken elsewhere as well, as
-    here, torch 2.13 then loses the gradients without a word, and nothing is learned.
-    """
-    if not compiled:
-        yield learner.step
-        return
-    import torch._dynamo.config as dynamo
-    import torch._inductor.config as inductor
-
-    with dynamo.patch(allow_unspec_int_on_nn_module=True), inductor.patch(fallback_random=True):
-        yield torch.compile(learner.step)
+def stepping(learner: Learner, *, compiled: bool) -> AbstractContextManager[Callable[[], None]]:
+    """Lend the learner's step(), compiled where asked for."""
+    return compiled_step(learner) if compiled else nullcontext(learner.step)
 
 
 @contextmanager

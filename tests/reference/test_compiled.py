@@ -27,8 +27,9 @@ torch.compile = functools.partial(torch.compile, backend=backend)
 wanted = {"batch_size": 4, "capacity": 16, "horizon": 3, "n_steps": 2, "embed": 2, "learning_rate": 1e-2}
 
 
-def parameters(name, compiled):
+def trained(name, compiled):
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     algorithm = learner_class(name)
     known = vars(algorithm.config_type())
     config = algorithm.config_type(
@@ -39,15 +40,25 @@ def parameters(name, compiled):
     with training._running(learner), training.stepping(learner, compiled=compiled) as step:
         for _ in range(6):
             step()
-    return before, list(learner.parameters())
+    states = [own for optimiser in learner.optimisers().values() for own in optimiser.state.values()]
+    kept = [value for own in states for _, value in sorted(own.items())]
+    return before, list(learner.parameters()), kept, torch._dynamo.utils.counters["stats"]["unique_graphs"]
+
+
+def distance(some, others):
+    return max((own - other).abs().max().item() for own, other in zip(some, others, strict=True))
 
 
 found = {}
 for name in sys.argv[3:]:
-    (before, plain), (_, compiled) = parameters(name, False), parameters(name, True)
-    apart = [(own - other).abs().max().item() for own, other in zip(plain, compiled, strict=True)]
-    moved = [(own - other).abs().max().item() for own, other in zip(plain, before, strict=True)]
-    found[name] = {"apart": max(apart), "moved": max(moved)}
+    before, plain, state, _ = trained(name, False)
+    _, compiled, other_state, graphs = trained(name, True)
+    found[name] = {
+        "apart": distance(plain, compiled),
+        "states apart": distance(state, other_state),
+        "moved": distance(plain, before),
+        "graphs": graphs,
+    }
 print(json.dumps(found))
 """
 
@@ -61,12 +72,14 @@ def learned(device, backend, names):
 
 
 def test_what_torch_traces_of_a_step_learns_the_same():
-    """To 1e-6, the rounding of a few operators that tracing takes apart; a lost gradient would leave 1e-2."""
+    """As one graph, to 1e-6: the rounding of operators that tracing takes apart; a lost gradient would leave 1e-2."""
     found = learned("cpu", "eager", DEEP)
     assert set(found) == set(DEEP)
     for name, distance in found.items():
         assert distance["moved"] > 1e-3, name
         assert distance["apart"] < 1e-6, name
+        assert distance["states apart"] < 1e-5, name
+        assert distance["graphs"] == 1, (name, distance)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
