@@ -8,6 +8,8 @@ from marlspec.properties.proof.graph import trace
 from marlspec.properties.proof.structure import prove_monotone
 from marlspec.properties.reference_targets import REFERENCE_TARGETS, qmix_mixer
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize(("target", "role"), REFERENCE_TARGETS)
 def test_check(benchmark, target, role):

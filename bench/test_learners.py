@@ -11,6 +11,8 @@ from marlspec.games.catalogue import get
 from marlspec.reference.commands import learner_class
 from marlspec.reference.parts.training import run
 
+pytestmark = pytest.mark.long
+
 DEVICES = [
     "cpu",
     pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")),

@@ -11,6 +11,8 @@ import pytest
 from marlspec.games.matrix import NormalFormGame
 from marlspec.reference.solution.nash import pure_equilibria, regret, support_enumeration
 
+pytestmark = pytest.mark.long
+
 SIZES = [2, 3, 4, 5, 6, 7]
 SMALL = 3
 

@@ -30,6 +30,7 @@ from marlspec.properties.trial import TargetError, Trial, errors_of_target
 Array = NDArray[Any]
 Batch = dict[str, Array]
 Judge = Callable[[Trial, Case], Counterexample | None]
+Others = Callable[[Case, Batch], Iterator[tuple[str, Batch]]]
 
 BOOK = "Albrecht et al. 2024, Algorithms 17 and 22: a loss over a mini-batch, minimised by gradient steps"
 DEFAULTS = {"n_agents": 2, "n_actions": 3, "observation_size": 4, "state_size": 5, "longest": 4}
@@ -400,28 +401,33 @@ def _first(trial: Trial, case: Case, batch: Batch, learner: Learner | None = Non
         return (learner or _made(trial, case["seed"])).learn(batch)
 
 
-def _compared(trial: Trial, case: Case, batches: tuple[Batch, Batch], words: str) -> Counterexample | None:
-    first, second = (_first(trial, case, batch) for batch in batches)
-    found = _unalike(first, second)
-    return None if found is None else counterexample(case, f"{words}: {found}", "the same gradient")
+def _compared(trial: Trial, case: Case, others: Others) -> Counterexample | None:
+    """Compare the update on the case's batch with the updates on batches that must lead to the same one."""
+    learner = _made(trial, case["seed"])
+    batch = batch_of(_sizes(learner), case["seed"], case["rows"])
+    plain = _first(trial, case, batch, learner)
+    for words, other in others(case, batch):
+        found = _unalike(plain, _first(trial, case, other))
+        if found is not None:
+            return counterexample(case, f"{words}: {found}", "the same gradient")
+    return None
 
 
 EVERYTHING = ("observations", "state", "actions", "rewards", "next_observations", "next_state")
 FOLLOWING = ("next_observations", "next_state")
 
 
-@_seeded
-def _padded(trial: Trial, case: Case) -> Counterexample | None:
-    sizes = _sizes(_limits(trial))
-    batch = batch_of(sizes, case["seed"], case["rows"])
-    noisy = _with_noise(batch, EVERYTHING, ~batch["filled"], case["seed"])
-    found = _compared(trial, case, (batch, noisy), "with other numbers in the padding")
-    if found is not None:
-        return found
+def _other_padding(case: Case, batch: Batch) -> Iterator[tuple[str, Batch]]:
+    yield "with other numbers in the padding", _with_noise(batch, EVERYTHING, ~batch["filled"], case["seed"])
     longer = {name: np.concatenate([values, np.zeros_like(values)], axis=1) for name, values in batch.items()}
     for name in ("available", "next_available"):
         longer[name][:] = True
-    return _compared(trial, case, (batch, longer), "with as many steps of padding again")
+    yield "with as many steps of padding again", longer
+
+
+@_seeded
+def _padded(trial: Trial, case: Case) -> Counterexample | None:
+    return _compared(trial, case, _other_padding)
 
 
 @claim(
@@ -442,12 +448,14 @@ def learner_padding(trial: Trial) -> Finding:
     return _searched(trial, _padded, "learner.padding", "gradients with other padding")
 
 
+def _other_future(case: Case, batch: Batch) -> Iterator[tuple[str, Batch]]:
+    words = "with other observations and states after terminal transitions"
+    yield words, _with_noise(batch, FOLLOWING, batch["terminated"], case["seed"])
+
+
 @_seeded
 def _past_the_end(trial: Trial, case: Case) -> Counterexample | None:
-    batch = batch_of(_sizes(_limits(trial)), case["seed"], case["rows"])
-    other = _with_noise(batch, FOLLOWING, batch["terminated"], case["seed"])
-    words = "with other observations and states after terminal transitions"
-    return _compared(trial, case, (batch, other), words)
+    return _compared(trial, case, _other_future)
 
 
 @claim(
@@ -467,16 +475,16 @@ def learner_terminal(trial: Trial) -> Finding:
     return _searched(trial, _past_the_end, "learner.terminal", "gradients with another future")
 
 
+def _same_rows(case: Case, batch: Batch) -> Iterator[tuple[str, Batch]]:
+    turned = {name: values[::-1].copy() for name, values in batch.items()}
+    yield "with the rows of the batch in the opposite order", turned
+    twice = {name: np.concatenate([values, turned[name]]) for name, values in batch.items()}
+    yield "with the rows of the batch twice over", twice
+
+
 @_seeded
 def _not_a_mean(trial: Trial, case: Case) -> Counterexample | None:
-    batch = batch_of(_sizes(_limits(trial)), case["seed"], case["rows"])
-    turned = {name: values[::-1].copy() for name, values in batch.items()}
-    twice = {name: np.concatenate([values, turned[name]]) for name, values in batch.items()}
-    for words, other in (("in the opposite order", turned), ("twice over", twice)):
-        found = _compared(trial, case, (batch, other), f"with the rows of the batch {words}")
-        if found is not None:
-            return found
-    return None
+    return _compared(trial, case, _same_rows)
 
 
 @claim(
@@ -508,10 +516,11 @@ def _parts(holder: Any) -> list[tuple[str, Any]]:
 @_seeded
 def _unused(trial: Trial, case: Case) -> Counterexample | None:
     """Whether a part of the target network may hold other numbers without a consequence."""
-    sizes = _sizes(_limits(trial))
-    batch = batch_of(sizes, case["seed"], case["rows"], ends=False)
-    plain = _first(trial, case, batch)
-    for k, (name, _) in enumerate(_parts(_limits(trial).made.target)):
+    plain_learner = _made(trial, case["seed"])
+    parts = _parts(plain_learner.made.target)
+    batch = batch_of(_sizes(plain_learner), case["seed"], case["rows"], ends=False)
+    plain = _first(trial, case, batch, plain_learner)
+    for k, (name, _) in enumerate(parts):
         learner = _made(trial, case["seed"])
         overwrite(_parts(learner.made.target)[k][1], "target", case["seed"], buffers=False)
         if _unalike(plain, _first(trial, case, batch, learner)) is None:

@@ -2,6 +2,7 @@
 
 from collections import namedtuple
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -281,7 +282,7 @@ class QMIXLearner:
     target_interval = 3
 
     def __init__(self) -> None:
-        game = two_step_game()
+        game = _two_step()
         config = QMIXConfig(
             hidden=(8,), embed=4, batch_size=4, capacity=8, copies=1, target_interval=self.target_interval
         )
@@ -305,6 +306,9 @@ class QMIXLearner:
             "terminated": batch["terminated"],
         }
         self._learner.learn(qmix.Transition(**{name: values[None] for name, values in fields.items()}))
+
+
+_two_step = cache(two_step_game)  # functional, and slow to make for each of thousands of learners
 
 
 def _anywhere(terminal: Any) -> Any:

@@ -3,9 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from marlspec.properties.junit import properties_of
 from marlspec.properties.testing import settle
 from marlspec.properties.verdicts import Report
+
+pytestmark = pytest.mark.long
 
 
 def test_claim(spec_report: Report, claim_id: str, record_property: Callable[[str, Any], None]) -> None:

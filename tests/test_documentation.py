@@ -8,6 +8,8 @@ import pytest
 
 from marlspec.properties import check
 
+pytestmark = pytest.mark.long
+
 PAGE = (Path(__file__).parent.parent / "docs" / "judging.md").read_text(encoding="utf-8")
 ADAPTERS = {
     match["target"]: (match["file"], match["target"], match["role"], match["code"])

@@ -8,6 +8,8 @@ import pytest
 
 from marlspec.properties import check
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parent.parent
 ADAPTERS = ROOT / "examples" / "torchrl_mixers.py"
 

@@ -8,6 +8,8 @@ import pytest
 
 from marlspec.properties import check
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from marlspec.properties import check
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 ROLE = "equilibrium_solver"
 

@@ -12,6 +12,8 @@ import pytest
 from marlspec.cli import run
 from marlspec.properties import check
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parent.parent
 QUICK = {"sizes": [(2, 3)], "examples": 48}
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="needs Node (the command node)")

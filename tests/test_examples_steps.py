@@ -7,6 +7,8 @@ import pytest
 
 from marlspec.properties import check
 
+pytestmark = pytest.mark.long
+
 EXAMPLE = f"{Path(__file__).parent.parent}/examples/torchrl_values.py"
 STEPS = [
     ("gae", "return_estimator", {}),

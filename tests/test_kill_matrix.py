@@ -10,6 +10,8 @@ from marlspec.properties.verdicts import Witness
 
 from .mutants import joint_values, mixers, variants
 
+pytestmark = pytest.mark.long
+
 BAD = (*mixers.BAD, *joint_values.BAD)
 GOOD = (*variants.GOOD, *joint_values.GOOD)
 

@@ -8,6 +8,8 @@ from marlspec.properties.judge import replay
 
 from .mutants.equilibria import BAD, GOOD
 
+pytestmark = pytest.mark.long
+
 
 def names(target):
     return target.name

@@ -9,6 +9,8 @@ from marlspec.properties.judge import replay
 
 from .mutants.evaluation import BAD, GOOD
 
+pytestmark = pytest.mark.long
+
 BROKEN, KEPT = 1e-3, 1e-5
 SINGLE = {"torch_single": 1e-4, "backup_in_torch": 1e-4}  # compute in float32
 SUBJECT = {"evaluator": "return.", "optimal_backup": "bellman."}

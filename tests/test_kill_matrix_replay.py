@@ -12,6 +12,8 @@ from marlspec.properties.judge import replay
 
 from .mutants.replay import BAD, GOOD
 
+pytestmark = pytest.mark.long
+
 by_name = {target.name: target for target in GOOD}
 MEASURES = {target.violation.promise: target.violation for target in BAD}
 DECLARED = {"replay.copies": {"referring"}, "replay.coverage": {"prioritised"}}  # what they say they do not promise

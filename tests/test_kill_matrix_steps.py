@@ -12,6 +12,8 @@ from marlspec.properties.judge import replay
 
 from .mutants import counterfactual, exploration, policies, policy_losses, returns, td_targets
 
+pytestmark = pytest.mark.long
+
 FAMILIES = {
     "td_target": td_targets,
     "return_estimator": returns,

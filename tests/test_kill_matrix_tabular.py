@@ -9,6 +9,8 @@ from marlspec.properties.judge import replay
 
 from .mutants.tabular import BAD, GOOD
 
+pytestmark = pytest.mark.long
+
 BROKEN, KEPT = 1e-3, 1e-12
 SINGLE = {"single_table": 1e-5}  # computes in float32
 by_name = {target.name: target for target in GOOD}

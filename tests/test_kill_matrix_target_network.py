@@ -10,6 +10,8 @@ from marlspec.properties.judge import replay
 
 from .mutants.target_networks import BAD, GOOD
 
+pytestmark = pytest.mark.long
+
 by_name = {target.name: target for target in GOOD}
 MEASURES = {target.violation.promise: target.violation for target in BAD}
 NEEDED = {

@@ -12,6 +12,8 @@ from marlspec.cli import run
 from marlspec.errors import InputError
 from marlspec.properties.selfcheck import selfcheck_command
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[1]
 
 

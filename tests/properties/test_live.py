@@ -21,6 +21,8 @@ from marlspec.properties.roles import ROLES
 from marlspec.properties.trial import TargetError
 from marlspec.properties.verdicts import Witness
 
+pytestmark = pytest.mark.long
+
 TARGET = Path(__file__).parents[1] / "targets" / "live.py"
 SCHEMA = Path(protocol.__file__).parent / "schemas" / "live-1.schema.json"
 QUICK = {"sizes": [(2, 3)], "examples": 48}

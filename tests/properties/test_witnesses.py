@@ -21,12 +21,15 @@ from ..mutants import (
     equilibria,
     evaluation,
     exploration,
+    learners,
     policies,
     policy_losses,
     returns,
     tabular,
+    target_networks,
     td_targets,
 )
+from ..mutants import replay as replay_buffers
 
 SIZES = {"joint_value": [(2, 2, 3)]}
 PROMISES = [
@@ -44,6 +47,9 @@ FAMILIES = (
     policy_losses,
     policies,
     exploration,
+    replay_buffers,
+    target_networks,
+    learners,
 )
 BROKEN = [target for family in FAMILIES for target in family.BAD]
 

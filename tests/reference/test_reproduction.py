@@ -22,6 +22,8 @@ from marlspec.reference.reproduction.figures import (
 from marlspec.reference.reproduction.published import PUBLISHED
 from marlspec.reference.reproduction.tables import ALGORITHMS, Learned, as_markdown, best_fit, learned
 
+pytestmark = pytest.mark.long
+
 SCALE = runs.Scale(seeds=3)
 FIGURE = Figure(
     name="small",

@@ -18,6 +18,8 @@ from marlspec.reference.listing import algorithm_files
 from marlspec.reference.parts import checkpoints, metrics
 from marlspec.reference.parts.config import Config
 
+pytestmark = pytest.mark.long
+
 TINY = ["--steps", "4", "--hidden", "4", "--copies", "2"]
 REPLAY = ["--batch-size", "4", "--capacity", "16"]
 DEEP = [name for name, path in algorithm_files().items() if path.parent.name != "tabular"]

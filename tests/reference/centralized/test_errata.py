@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import pytest
 import torch
 
 from marlspec.games.batched import BatchedStagedGame
@@ -10,6 +11,8 @@ from marlspec.reference.centralized import coma, pareto_ac
 from marlspec.reference.parts.config import ParetoACConfig
 from marlspec.reference.parts.policies import log_policy
 from marlspec.reference.parts.training import train
+
+pytestmark = pytest.mark.long
 
 LINE_7 = "plus = optimistic(q, flat.action, self.places)  # 7"
 

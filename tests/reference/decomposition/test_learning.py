@@ -12,6 +12,8 @@ from marlspec.reference.decomposition.qmix import QMIX
 from marlspec.reference.decomposition.vdn import VDN
 from marlspec.reference.parts.enumeration import enumerated_batch, joint_table, utility_table
 
+pytestmark = pytest.mark.long
+
 
 def settle(learner):
     learner.optimiser.param_groups[0]["lr"] /= 10

@@ -16,6 +16,8 @@ from marlspec.reference.independent import ia2c, idqn, reinforce
 from marlspec.reference.parts.config import ActorCriticConfig, Config, ReinforceConfig
 from marlspec.reference.parts.policies import log_policy
 
+pytestmark = pytest.mark.long
+
 TABULAR = {"hidden": (), "learning_rate": 0.05, "critic_learning_rate": 0.01}
 both = pytest.mark.parametrize("module", [ia2c, ca2c])
 

@@ -27,6 +27,8 @@ from marlspec.reference.solution.pareto import pareto_optimal_actions
 from marlspec.reference.solution.profiles import pure_profile
 from marlspec.reference.solution.sequential import is_nash as is_markov_nash
 
+pytestmark = pytest.mark.long
+
 COMMON_REWARD = [name for name, game in catalogue().items() if game.is_common_reward]
 LARGE = {
     "foraging": ["--steps", "4000", "--horizon", "50"],
