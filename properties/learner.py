@@ -349,14 +349,14 @@ def _target_moved(trial: Trial, case: Case) -> Counterexample | None:
     "declared, or the share tau of the way.",
     roles=("learner",),
     cite="Albrecht et al. 2024, Algorithm 17 (target networks); Mnih et al. 2015",
-    method="up to 12 updates on random batches; every tensor after each",
+    method="up to 8 updates on random batches; every tensor after each",
     recheck=_recheck(_target_moved),
 )
 def learner_target(trial: Trial) -> Finding:
     """The clock of the target network."""
     if _limits(trial).target() is None:
         return Finding(not_applicable="The learner has no target network.")
-    extra = lambda generator: {"updates": int(generator.integers(1, 13))}  # noqa: E731
+    extra = lambda generator: {"updates": int(generator.integers(1, 9))}  # noqa: E731
     return _searched(trial, _target_moved, "learner.target", "the target network after each update", extra)
 
 
