@@ -8,7 +8,6 @@ gradients is judged of targets in torch alone.
 """
 
 from collections.abc import Callable, Iterator
-from itertools import product
 from math import exp
 from typing import Any
 
@@ -16,8 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from marlspec.properties.cases import Case, counterexample, search, simpler_numbers, without
+from marlspec.properties.cases import Case, counterexample, search, simpler_numbers
 from marlspec.properties.claims import Counterexample, Finding, claim
+from marlspec.properties.finite_games import drawn_game, expected_return, smaller_games, weights
 from marlspec.properties.procedure import Procedure, array_of, procedure
 from marlspec.properties.repeatable import METHOD, STATEMENT, changing, repeatable
 from marlspec.properties.steps import (
@@ -227,31 +227,17 @@ def _scores_remain(target: Procedure, case: Case) -> Counterexample | None:
 
 
 def _wrong_gradient(target: Procedure, case: Case) -> Counterexample | None:
-    """Whether sum_a pi(a) R(a) grad log pi(a) over joint actions is the gradient of the expected reward."""
-    rewards, epsilon = np.array(case["rewards"], dtype=float), epsilon_of(target)
-
-    def averaged(log_pi: torch.Tensor, pi: torch.Tensor) -> torch.Tensor:
-        own = torch.from_numpy(_expected_by_action(rewards, pi[0].numpy()))
-        return (pi[0] * own * log_pi[0]).sum()
-
-    computed = _gradient(target, case, averaged)[0]
-    bare, marginal = required(case, 0.0)[0], _expected_by_action(rewards, required(case, epsilon)[0])
-    due = (1 - epsilon) * bare * (marginal - (bare * marginal).sum(axis=-1, keepdims=True))
+    """Whether the mean of the sampled policy gradient, over all courses of a game, is the gradient of its return."""
+    epsilon = epsilon_of(target)
+    computed = _gradient(target, case, lambda log_pi, pi: (weights(case, pi) * log_pi).sum())
+    logits = torch.tensor(case["logits"], dtype=torch.float64, requires_grad=True)
+    policies = (1 - epsilon) * logits.softmax(-1) + epsilon / logits.shape[-1]
+    (gradient,) = torch.autograd.grad(expected_return(case, policies), logits)
+    due = gradient.numpy()
     at = first_difference(computed, due)
     if at is None:
         return None
     return counterexample(case, f"the gradient in logit {list(at)} is {computed[at]:.9g}", f"{due[at]:.9g}")
-
-
-def _expected_by_action(rewards: Array, policies: Array) -> Array:
-    """Return sum over the others' actions of pi_-i R, by joint actions: [n, A]."""
-    n, A = policies.shape
-    result = np.zeros((n, A))
-    for a in product(range(A), repeat=n):
-        for i in range(n):
-            others = float(np.prod([policies[j, a[j]] for j in range(n) if j != i]))
-            result[i, a[i]] += others * rewards[a]
-    return result
 
 
 # --- the claims -------------------------------------------------------------------------------------------------------
@@ -377,41 +363,40 @@ def score_zero(trial: Trial) -> Finding:
 
 @claim(
     "pg.theorem",
-    "sum_a pi(a) R(a) grad log pi(a) over all joint actions is the gradient of the expected reward.",
+    "E[sum_t gamma^t Q_t(s_t, a_t) grad log pi(a_t | s_t)] is the gradient of the expected discounted return.",
     roles=("policy",),
-    cite=THEOREM,
-    method="all joint actions of drawn games of one step, automatic differentiation against the closed form",
+    cite=f"{THEOREM}; errata D2: with the weight gamma^t",
+    method="drawn games of up to 3 states, 3 steps and 3 agents; every state, step and joint action, with the target's "
+    "probabilities and scores, against the derivative of the return as a closed form of the logits",
     recheck=rechecked(_wrong_gradient),
     requires=("policy.repeatable", "policy.mask_gradient"),
 )
 def pg_theorem(trial: Trial) -> Finding:
-    """The theorem, for games of one step; all actions are available."""
+    """The theorem, in games where all actions are available."""
     target = procedure(trial)
     if not _in_torch(target):
         return Finding(not_applicable=NO_GRADIENTS)
 
     def draw(generator: np.random.Generator, k: int) -> Case:
         n, A = int(generator.integers(1, 4)), int(generator.integers(2, 4))
+        game = drawn_game(generator, n, A)
+        shape = (len(game["rewards"]), n, A)
         return {
-            "logits": quarters(generator, (1, n, A)).tolist(),
-            "available": np.ones((1, n, A), dtype=bool).tolist(),
-            "rewards": quarters(generator, (A,) * n).tolist(),
+            "logits": quarters(generator, shape).tolist(),
+            "available": np.ones(shape, dtype=bool).tolist(),
+            **game,
         }
 
     return search(
         trial,
         draw,
         lambda case: _wrong_gradient(target, case),
-        method="all joint actions of drawn games of one step, in float64",
+        method="all courses of drawn games of up to 3 steps, in float64",
         smaller=_smaller_game,
         key="pg.theorem",
     )
 
 
 def _smaller_game(case: Case) -> Iterator[Case]:
-    """Fewer agents, the others' first actions being what is left of theirs, and simpler numbers."""
-    n = len(case["logits"][0])
-    for i in range(n if n > 1 else 0):
-        rewards = np.take(np.array(case["rewards"]), 0, axis=i).tolist()
-        yield {**without(case, dict.fromkeys(("logits", "available"), (1,)), i), "rewards": rewards}
+    yield from smaller_games(case)
     yield from simpler_numbers(case, ("logits", "rewards"))
