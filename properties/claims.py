@@ -155,6 +155,7 @@ def claim_named(identifier: str) -> Claim:
 def _load() -> None:
     """Import the modules that register claims."""
     import marlspec.properties.counterfactual
+    import marlspec.properties.counterfactual_critic
     import marlspec.properties.dynamics
     import marlspec.properties.equilibria
     import marlspec.properties.evaluation

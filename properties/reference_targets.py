@@ -179,6 +179,18 @@ def coma_advantage() -> Procedure:
     return _declared(lambda q, policy, actions: coma.counterfactual_advantage(q, policy, actions), arrays="torch")
 
 
+def coma_critic() -> Procedure:
+    """Return COMA's critic on its inputs, with parameters at random; nothing was done before."""
+    n, A, o, s = 2, 3, 2, 3
+    theta = coma.Critic(1, 2 * n * A + s + o + n, A, (8,)).double()
+
+    def values(actions: Tensor, observations: Tensor, state: Tensor) -> Any:
+        before = torch.zeros(*actions.shape, A, dtype=state.dtype)
+        return theta.values(coma.critic_input(actions, state, observations, before).unsqueeze(0))[0]
+
+    return _declared(values, arrays="torch")
+
+
 def ia2c_actor_loss() -> Procedure:
     """Return line 15 of IA2C, all agents' losses added up; padding is left out before."""
 
@@ -342,6 +354,7 @@ REFERENCE_TARGETS = (
     ("marlspec.properties.reference_targets:coma_returns", "return_estimator"),
     ("marlspec.properties.reference_targets:coma_returns_of_rollouts", "return_estimator"),
     ("marlspec.properties.reference_targets:coma_advantage", "counterfactual_advantage"),
+    ("marlspec.properties.reference_targets:coma_critic", "counterfactual_critic"),
     ("marlspec.properties.reference_targets:ia2c_actor_loss", "policy_loss"),
     ("marlspec.properties.reference_targets:coma_actor_loss", "policy_loss"),
     ("marlspec.properties.reference_targets:policy", "policy"),

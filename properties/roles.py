@@ -38,6 +38,8 @@ results may be arrays, tensors or lists; `arrays = "torch"` asks for torch tenso
     return_estimator    f(rewards [B, T], values [B, T], next_values [B, T], terminated [B, T], truncated [B, T],
                         mask [B, T], gamma, lam) -> y [B, T]; see ReturnEstimator
     counterfactual_advantage    f(q [B, n, A], policy [B, n, A], actions [B, n]) -> A [B, n]
+    counterfactual_critic   f(actions [B, n], observations [B, n, o], state [B, s]) -> q [B, n, A]; see
+                        CounterfactualCritic
     policy_loss         f(logits [B, n, A], actions [B, n], advantages [B, n], mask [B]) -> loss, or with numpy arrays
                         (loss, gradient [B, n, A]); see PolicyLoss
     policy              f(logits [B, n, A], available [B, n, A]) -> probabilities [B, n, A]; see Policy
@@ -271,6 +273,24 @@ class CounterfactualAdvantage(Protocol):
         """
 
 
+class CounterfactualCritic(Protocol):
+    """COMA's critic, from its inputs to its values.
+
+    Declares n_agents = 2, n_actions = 3, observation_size = 2 and state_size = 3 (the defaults) or other sizes.
+    """
+
+    def __call__(
+        self, actions: Int[Array, "B n"], observations: Float[Array, "B n o"], state: Float[Array, "B s"]
+    ) -> Float[Array, "B n A"]:
+        """Return the values of each agent's actions, the others' actions being those that they took.
+
+        Args:
+            actions: what the agents did.
+            observations: what they had seen, or their histories.
+            state: the centralised information.
+        """
+
+
 class PolicyLoss(Protocol):
     """The loss of softmax policies, to be minimised; entropy bonuses are switched off.
 
@@ -387,6 +407,10 @@ ROLES = {
             "mask [B, T], gamma, lam) -> y [B, T]",
         ),
         Role("counterfactual_advantage", "factory() -> f(q [B, n, A], policy [B, n, A], actions [B, n]) -> [B, n]"),
+        Role(
+            "counterfactual_critic",
+            "factory() -> f(actions [B, n], observations [B, n, o], state [B, s]) -> q [B, n, A]",
+        ),
         Role(
             "policy_loss",
             "factory() -> f(logits [B, n, A], actions [B, n], advantages [B, n], mask [B]) -> loss (and gradient)",

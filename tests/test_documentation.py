@@ -27,7 +27,7 @@ CLAIMS = {
 
 
 def test_every_adapter_is_found():
-    assert len(ADAPTERS) == PAGE.count("```python\n#") == 13
+    assert len(ADAPTERS) == PAGE.count("```python\n#") == 14
 
 
 @pytest.mark.parametrize("name", ADAPTERS)

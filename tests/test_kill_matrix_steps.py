@@ -10,7 +10,7 @@ from marlspec.properties import check
 from marlspec.properties.claims import claims_of
 from marlspec.properties.judge import replay
 
-from .mutants import counterfactual, exploration, policies, policy_losses, returns, td_targets
+from .mutants import counterfactual, counterfactual_critics, exploration, policies, policy_losses, returns, td_targets
 
 pytestmark = pytest.mark.long
 
@@ -18,6 +18,7 @@ FAMILIES = {
     "td_target": td_targets,
     "return_estimator": returns,
     "counterfactual_advantage": counterfactual,
+    "counterfactual_critic": counterfactual_critics,
     "policy_loss": policy_losses,
     "policy": policies,
     "epsilon_greedy": exploration,
