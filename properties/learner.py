@@ -11,7 +11,7 @@ A case holds a seed, from which learner and batches follow, and numbers of rows 
 import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ Others = Callable[[Case, Batch], Iterator[tuple[str, Batch]]]
 BOOK = "Albrecht et al. 2024, Algorithms 17 and 22: a loss over a mini-batch, minimised by gradient steps"
 DEFAULTS = {"n_agents": 2, "n_actions": 3, "observation_size": 4, "state_size": 5, "longest": 4}
 UPDATES = 8
+UPDATES_AT_LEAST = 4  # of a case whose updates are counted one by one
 ROWS = 8
 LOUD = 1024.0  # rewards that make gradients long enough to be clipped
 CLIPPED = 1.001  # norms are sums of squares in float32
@@ -255,6 +256,19 @@ def _searched(trial: Trial, judge: Judge, key: str, method: str, extra: Callable
     return search(trial, draw, lambda case: judge(trial, case), method=method, smaller=_smaller, key=key)
 
 
+def _searched_by_updates(trial: Trial, judge: Judge, key: str, method: str, extra: Callable[..., Case]) -> Finding:
+    """Judge cases of several updates each, every one on a batch of its own: these are the inputs that are counted."""
+    made: dict[int, int] = {}
+
+    def judged(trial: Trial, case: Case) -> Counterexample | None:
+        made[case["seed"]] = case["updates"] + case.get("before", 0)
+        return judge(trial, case)
+
+    fewer = replace(trial, examples=-(-trial.examples // UPDATES_AT_LEAST))
+    finding = _searched(fewer, judged, key, method, extra)
+    return finding if finding.counterexample else replace(finding, examples=sum(made.values()))
+
+
 def _recheck(judge: Judge) -> Callable[[Trial, Mapping[str, int], Case], Counterexample | None]:
     return lambda trial, size, case: judge(trial, case)
 
@@ -356,8 +370,8 @@ def learner_target(trial: Trial) -> Finding:
     """The clock of the target network."""
     if _limits(trial).target() is None:
         return Finding(not_applicable="The learner has no target network.")
-    extra = lambda generator: {"updates": int(generator.integers(1, 9))}  # noqa: E731
-    return _searched(trial, _target_moved, "learner.target", "the target network after each update", extra)
+    extra = lambda generator: {"updates": int(generator.integers(UPDATES_AT_LEAST, UPDATES + 1))}  # noqa: E731
+    return _searched_by_updates(trial, _target_moved, "learner.target", "the target network after each update", extra)
 
 
 # --- learner.clip -----------------------------------------------------------------------------------------------------
@@ -587,8 +601,8 @@ def _changing(trial: Trial, case: Case) -> Counterexample | None:
 )
 def learner_repeatable(trial: Trial) -> Finding:
     """No hidden state, no chance of its own."""
-    extra = lambda generator: {"updates": int(generator.integers(1, 5))}  # noqa: E731
-    return _searched(trial, _changing, "learner.repeatable", "the same updates twice", extra)
+    extra = lambda generator: {"updates": int(generator.integers(UPDATES_AT_LEAST, 7))}  # noqa: E731
+    return _searched_by_updates(trial, _changing, "learner.repeatable", "the same updates twice", extra)
 
 
 @_seeded
@@ -624,8 +638,8 @@ def learner_resume(trial: Trial) -> Finding:
     """The state holds all that the future depends on."""
     if not callable(getattr(_limits(trial).made, "state_dict", None)):
         return Finding(not_applicable="The learner has no state_dict().")
-    extra = lambda generator: {"before": int(generator.integers(0, 5)), "updates": int(generator.integers(1, 5))}  # noqa: E731
-    return _searched(trial, _forgetful, "learner.resume", "updates before and after loading", extra)
+    extra = lambda generator: {"before": int(generator.integers(0, 5)), "updates": UPDATES_AT_LEAST}  # noqa: E731
+    return _searched_by_updates(trial, _forgetful, "learner.resume", "updates before and after loading", extra)
 
 
 # --- learner.tiny -----------------------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def test_mutant_is_refuted_with_a_small_witness(target):
 
 @pytest.mark.parametrize("target", GOOD, ids=names)
 def test_correct_variant_is_not_refuted(target):
-    report = check(target.factory, target.role, examples=60)
+    report = check(target.factory, target.role, examples=25)
     assert report.exit_code == 0, [verdict for verdict in report.verdicts if not verdict.ok]
     if target.role != "joint_value":
         assert report.verdict("mixer.monotone").outcome == "proved"
