@@ -33,7 +33,7 @@ def trained(name, compiled):
     algorithm = learner_class(name)
     known = vars(algorithm.config_type())
     config = algorithm.config_type(
-        seeds=2, copies=3, hidden=(4, 3), device=device, **{own: wanted[own] for own in wanted if own in known}
+        seeds=2, copies=4, hidden=(4, 3), device=device, **{own: wanted[own] for own in wanted if own in known}
     )
     learner = training.created(algorithm, BatchedStagedGame(get("two-step"), device), config)
     before = [parameter.detach().clone() for parameter in learner.parameters()]
