@@ -44,7 +44,11 @@ def cpu_name() -> str:
 
 def device_name(device: str, threads: int) -> str:
     """Return what the records of a device are filed under: a GPU's name, or a CPU's with the number of threads."""
-    name = f"{cpu_name()} {threads} threads" if device == "cpu" else torch.cuda.get_device_name(device)
+    name = (
+        f"{cpu_name()} {threads} thread{'s' if threads > 1 else ''}"
+        if device == "cpu"
+        else torch.cuda.get_device_name(device)
+    )
     return slug(re.sub(r"\((R|TM)\)", "", name))
 
 
