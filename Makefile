@@ -25,7 +25,7 @@ bench: $(READY)
 bench-compare: $(READY)
 	$(BIN)/python -m bench compare $(BENCH)
 
-peers: .venv-peers/jax/.ready
+peers: .venv-peers/jax/.ready .venv-peers/jaxmarl/.ready
 
 .venv-peers/%/.ready: bench/peers/%.txt
 	$(PYTHON) -m venv .venv-peers/$*

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .costs import Fit, fit
 from .machine import ROOT
 from .peers.results import ratios_of
-from .records import RESULTS, Record, Workload, compare, history
+from .records import RESULTS, Record, Workload, compare, history, noise
 from .terminal import number
 
 if TYPE_CHECKING:
@@ -73,8 +73,16 @@ def _machine(record: Record) -> str:
         f"Taken {session['taken']} at {session['git']['revision'][:9]}{changed}; {machine['cpu']}, "
         f"{machine['cores']} cores, {machine['memory_gib']} GiB{gpus}; threads: {session['threads']}; {packages}. "
         f"Timed by {CLOCKS[session['clock']]}. "
-        f"Load of the machine after each repetition: {', '.join(map(str, session['load']))}."
+        f"Load of the machine after each repetition: {', '.join(map(str, session['load']))}. {_noise(record)}"
     )
+
+
+def _noise(record: Record) -> str:
+    """How far repetitions differ."""
+    band = noise(record)
+    if band is None:
+        return "Measured once: nothing is known of the noise."
+    return f"Noise: two repetitions of one workload differ, 99 % of them by less than {100 * (band - 1):.1f} %."
 
 
 def _rates(record: Record) -> list[str]:

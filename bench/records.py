@@ -216,14 +216,19 @@ def compare(old: Record, new: Record) -> Comparison:
     common = [name for name in old.workloads if name in new.workloads]
     if not common:
         raise InputError("the records have no workload in common: measure the same ones, or take a new record")
-    pooled = [ratio for record in (old, new) for own in record.workloads.values() for ratio in spread(own.repetitions)]
-    if not pooled:
+    band = noise(old, new)
+    if band is None:
         raise InputError("neither record has repetitions, by which the noise is measured: take them with --repeat 3")
-    band = float(np.quantile(pooled, QUANTILE))
     changes = [_change(old.workloads[name], new.workloads[name], band) for name in common]
     rates = {name: new.session["rates"][name] / rate for name, rate in old.session["rates"].items()}
     missing = tuple(name for name in old.workloads if name not in new.workloads)
     return Comparison(tuple(changes), band, rates, missing)
+
+
+def noise(*records: Record) -> float | None:
+    """Return the factor that 99 % of repetitions of one workload differ by less than; None without repetitions."""
+    pooled = [ratio for record in records for own in record.workloads.values() for ratio in spread(own.repetitions)]
+    return float(np.quantile(pooled, QUANTILE)) if pooled else None
 
 
 def _change(old: Workload, new: Workload, band: float) -> Change:

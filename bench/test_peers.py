@@ -69,6 +69,7 @@ def test_a_peer_is_named_or_a_file(tmp_path):
     script = tmp_path / "mine.py"
     script.touch()
     assert peer_named("jax_scan").environment == "jax"
+    assert peer_named("jaxmarl_vdn").share
     assert peer_named(str(script)).script == script
     with pytest.raises(InputError, match="jax_scan"):
         peer_named("jax_skan")

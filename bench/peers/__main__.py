@@ -10,8 +10,9 @@ the sizes of the networks, the trained parameters that each side counts, batch, 
 compared, and after each answer the number of updates. The ratio is our speed over the peer's, of each pair; its median
 and its lowest and highest are told and kept in bench/results/DEVICE/peers/.
 
-A peer of your own is a worker that speaks as worker.py says, here by its file, with --python and where it needs a source
---checkout: python -m bench.peers ../my_worker.py --python ../my_env/bin/python --checkout ../my_source
+JaxMARL's training scripts are not in its package: python -m bench.peers jaxmarl_vdn --checkout PATH. A peer of your own
+is a worker that speaks as worker.py says, named by its file, with --python and, where it needs a source, --checkout:
+python -m bench.peers ../my_worker.py --python ../my_env/bin/python --checkout ../my_source
 """
 
 import argparse
@@ -39,15 +40,28 @@ CALIBRATION = 20  # steps by which the steps of a round are chosen
 
 @dataclass(frozen=True)
 class Peer:
-    """A peer: the file of its worker, the environment that it runs in, and what it plays."""
+    """A peer.
+
+    Attributes:
+        script: the file of its worker.
+        environment: in which of .venv-peers it runs.
+        game: what both sides play.
+        share: whether one network serves all agents.
+        algorithms: those that it has.
+    """
 
     script: Path
     environment: str
     game: str
+    share: bool = False
+    algorithms: tuple[str, ...] = ("vdn", "qmix")
 
 
 SPEAKER_LISTENER = "speaker-listener"
-PEERS = {"jax_scan": Peer(HERE / "jax_scan.py", "jax", SPEAKER_LISTENER)}
+PEERS = {
+    "jax_scan": Peer(HERE / "jax_scan.py", "jax", SPEAKER_LISTENER),
+    "jaxmarl_vdn": Peer(HERE / "jaxmarl_vdn.py", "jaxmarl", SPEAKER_LISTENER, share=True, algorithms=("vdn",)),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,7 +105,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     """
     peer = peer_named(options.peer)
     results, versions = [], {}
-    for algorithm in options.algorithms:
+    for algorithm in [own for own in options.algorithms if own in peer.algorithms]:
         for copies in options.copies:
             for form in options.forms:
                 commands = _commands(options, peer, algorithm, copies, form)
@@ -133,6 +147,7 @@ def _commands(
     own += ["--device", options.device]
     source = ["--checkout", str(options.checkout)] if options.checkout else []
     ours = [sys.executable, "-m", "bench.peers.ours", "--form", form, "--game", peer.game]
+    ours += ["--share"] if peer.share else []
     return [*ours, *own], [str(python), str(peer.script), *own, *source]
 
 
@@ -210,8 +225,12 @@ def speed(answer: Mapping[str, Any], steps: int, clock: str) -> float:
 
 
 def _steps_of_a_round(own: Worker, options: argparse.Namespace) -> int:
+    """As many as take options.seconds; made once before any counts, for a peer that compiles anew for each number."""
+    own.steps(CALIBRATION)
     seconds = own.steps(CALIBRATION)[options.clock] / CALIBRATION
-    return max(1, round(options.seconds / seconds))
+    count = max(1, round(options.seconds / seconds))
+    own.steps(count)
+    return count
 
 
 def _result(algorithm: str, form: str, copies: int, pairs: Sequence[tuple[float, float]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ def main() -> None:
     """Train until nobody asks for more."""
     parser = worker.parser()
     parser.add_argument("--game", default="speaker-listener")
+    parser.add_argument("--share", action="store_true", help="one network for all agents")
     options = parser.parse_args()
     if options.form not in OPTIONS:
         parser.error(f"--form is one of {', '.join(OPTIONS)}")
@@ -29,6 +30,7 @@ def main() -> None:
         learning_rate=worker.LEARNING_RATE,
         gamma=worker.GAMMA,
         epsilon_end=worker.EPSILON,
+        share=options.share,
         capacity=worker.replay_capacity(options.copies),
     )
     learner = created(kind, batched_game(options.game, options.device), config)
