@@ -80,6 +80,14 @@ def test_without_its_environment_a_peer_is_not_run(tmp_path, capsys):
     assert "make peers" in capsys.readouterr().err
 
 
+def test_a_worker_that_cannot_run_ends_the_comparison(tmp_path, capsys):
+    script = tmp_path / "mine.py"
+    script.write_text("import sys; sys.exit(sys.argv[-2:] != ['--checkout', 'somewhere'])", encoding="utf-8")
+    arguments = [str(script), "--python", sys.executable, "--checkout", "somewhere", "--forms", "neither"]
+    assert main([*arguments, "--algorithms", "vdn", "--copies", "16"]) == 2
+    assert "a worker ended with 2" in capsys.readouterr().err  # ours, which has no such form
+
+
 def test_the_page_shows_the_latest_of_each_peer(tmp_path):
     folder = tmp_path / "peers"
     folder.mkdir()

@@ -91,9 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: for a machine that is shared")
-    parser.add_argument(
-        "--python", type=Path, help="the peer's Python (default: the environment that make peers makes)"
-    )
+    parser.add_argument("--python", type=Path, help="the peer's Python (default: of its environment, see make peers)")
+    parser.add_argument("--checkout", type=Path, help="the folder of a peer's source, for a worker that asks for one")
     return parser
 
 
