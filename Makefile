@@ -1,10 +1,12 @@
 # `make run` judges the reference and the installed third-party mixers, trains on the lecture's games and writes
 # report/index.html; `make test` lints, type-checks and tests. Each sets up .venv by itself where it has to.
+# `make bench` measures speed and keeps a record; `make bench-compare` compares with the last one; both take BENCH, for
+# instance BENCH='--only w1 --clock cpu'. `make peers` makes the environments of the peers that ours is compared with.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test lint clean
+.PHONY: run test lint bench bench-compare peers clean
 
 run: $(READY)
 	$(BIN)/python examples/main_job.py
@@ -18,6 +20,19 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+bench: $(READY)
+	$(BIN)/python -m bench record $(BENCH)
+
+bench-compare: $(READY)
+	$(BIN)/python -m bench compare $(BENCH)
+
+peers: .venv-peers/jax/.ready .venv-peers/jaxmarl/.ready
+
+.venv-peers/%/.ready: bench/peers/%.txt
+	$(PYTHON) -m venv .venv-peers/$*
+	.venv-peers/$*/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
 # torch first and alone: any later requirement then finds it installed and does not draw another build.
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("marlspec needs Python 3.11 or newer; run: make PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
@@ -27,4 +42,4 @@ $(READY): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf .venv report dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-peers report dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,51 +1,22 @@
-"""Speed of training: one step and one update of each learner, by number of seeds.
-
-`pytest bench/` measures; elsewhere `--benchmark-disable` runs each once. Compare medians of runs on one machine.
-"""
+"""Speed of training: a step of every deep learner, by game, copies K and form (eager, compiled, CUDA graph)."""
 
 import pytest
-import torch
 
-from marlspec.games.batched import BatchedStagedGame
-from marlspec.games.catalogue import get
-from marlspec.reference.commands import learner_class
-from marlspec.reference.parts.training import run
+from .measuring import measure
+from .workloads import DEEP, FORAGING, FORMS, SPEAKER_LISTENER, VECTOR, game_on, new_learner, replay_capacity
 
 pytestmark = pytest.mark.long
 
-DEVICES = [
-    "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")),
-]
-STEPS = 20
 
-
-def learner(algorithm, seeds, device):
-    kind = learner_class(algorithm)
-    return kind(BatchedStagedGame(get("climbing"), device), kind.config_type(seeds=seeds, device=device))
-
-
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("seeds", [1, 5, 64])
-@pytest.mark.parametrize("algorithm", ["vdn", "qmix"])
-def test_steps(benchmark, algorithm, seeds, device):
-    """Twenty steps: act, store, sample, update."""
-    subject = learner(algorithm, seeds, device)
-    benchmark.extra_info.update(steps=STEPS, threads=torch.get_num_threads(), torch=torch.__version__)
-    benchmark(run, subject, STEPS)
-
-
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("algorithm", ["vdn", "qmix"])
-def test_update(benchmark, algorithm, device):
-    """One update on a given batch of 128, one seed."""
-    subject = learner(algorithm, 1, device)
-    run(subject, 5)
-    batch = subject.replay.sample(128)
-
-    def update():
-        subject.learn(batch)
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    benchmark(update)
+@pytest.mark.parametrize(("device", "form"), FORMS)
+@pytest.mark.parametrize("K", [16, 256])
+@pytest.mark.parametrize("game", [SPEAKER_LISTENER, FORAGING])
+@pytest.mark.parametrize("algorithm", DEEP)
+def test_step(benchmark, algorithm, game, K, form, device):
+    """Act, store, sample, update, as each algorithm has it; episodes of 25 steps where a step plays one."""
+    tiny = benchmark.disabled
+    settings = VECTOR | {"copies": K, "horizon": 25, "capacity": replay_capacity(K)}
+    if algorithm == "qmix_episodes":
+        settings |= {"batch_size": 32, "capacity": max(1_000, 4 * K)}
+    learner = new_learner(algorithm, game_on(device, game, tiny=tiny), tiny=tiny, **settings)
+    measure(benchmark, learner, f"step/{algorithm}/{game}/K={K}", form=form, game=game)

@@ -1,4 +1,4 @@
-"""Speed of the solvers: pure equilibria of a large game, and two-agent games beside nashpy.
+"""W6, speed of the solvers: pure equilibria of a large game, and two-agent games beside nashpy.
 
 Where benchmarks are switched off all games are small ones. nashpy computes in floats, this project in rationals.
 """
@@ -15,6 +15,10 @@ pytestmark = pytest.mark.long
 
 SIZES = [2, 3, 4, 5, 6, 7]
 SMALL = 3
+
+
+def named(benchmark, what, size, whose="ours", **facts):
+    benchmark.extra_info.update(workload=f"W6/{what}/{size}/{whose}", **facts)
 
 
 def random_game(*shape):
@@ -39,7 +43,8 @@ def test_pure_equilibria(benchmark, numbers, shape):
         shape = (SMALL,) * len(shape)
     game = random_game(*shape)
     game = game.as_float64() if numbers == "float64" else game
-    benchmark.extra_info.update(joint_actions=int(np.prod(shape)), agents=len(shape))
+    facts = {"joint_actions": int(np.prod(shape)), "agents": len(shape)}
+    named(benchmark, f"pure equilibria, {numbers}", f"{len(shape)} agents", **facts)
     found = benchmark.pedantic(pure_equilibria, (game,), rounds=3)
     assert found.shape[1] == len(shape)
 
@@ -47,6 +52,7 @@ def test_pure_equilibria(benchmark, numbers, shape):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.benchmark(group="all equilibria")
 def test_all_equilibria(benchmark, size):
+    named(benchmark, "all equilibria", size)
     found = benchmark(support_enumeration, square_game(benchmark, size))
     assert len(found.profiles) % 2 == 1 or found.degenerate
 
@@ -57,6 +63,7 @@ def test_all_equilibria_by_nashpy(benchmark, size):
     game = as_nashpy(square_game(benchmark, size))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        named(benchmark, "all equilibria", size, "nashpy, supports")
         assert benchmark(lambda: list(game.support_enumeration()))
 
 
@@ -66,6 +73,7 @@ def test_all_equilibria_by_vertices_of_nashpy(benchmark, size):
     game = as_nashpy(square_game(benchmark, size))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        named(benchmark, "all equilibria", size, "nashpy, vertices")
         assert benchmark(lambda: list(game.vertex_enumeration()))
 
 
@@ -74,6 +82,7 @@ def test_all_equilibria_by_vertices_of_nashpy(benchmark, size):
 def test_regret(benchmark, size):
     game = square_game(benchmark, size)
     profile = support_enumeration(game).profiles[0]
+    named(benchmark, "regret", size)
     assert not benchmark(regret, game, profile).any()
 
 
@@ -83,4 +92,5 @@ def test_regret_by_nashpy(benchmark, size):
     """Nashpy says for each agent whether it answers best, in floats."""
     game = square_game(benchmark, size)
     profile = [mix.astype(float) for mix in support_enumeration(game).profiles[0]]
+    named(benchmark, "regret", size, "nashpy, best response")
     assert len(benchmark(as_nashpy(game).is_best_response, *profile)) == 2
