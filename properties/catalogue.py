@@ -17,10 +17,10 @@ def claims_page() -> str:
     lines = [
         "# Claims",
         "",
-        f"What each of {len(ROLES)} roles promises: {len(claims)} claims. An implementation is judged by those of its role.",
-        "How verdicts come about stands in [judging.md](judging.md), which mutants each claim refutes in",
-        "[kill-matrix.md](kill-matrix.md), and every argument of a signature in `properties/roles.py`.",
-        "This page is made from the registry by `python -m marlspec.properties.catalogue`; `marlspec claims` prints it.",
+        f"What each of {len(ROLES)} roles promises: {len(claims)} claims. An implementation is judged by those of its",
+        "role; how, stands in [judging.md](judging.md), which mutants each claim refutes in",
+        "[kill-matrix.md](kill-matrix.md), every argument of a signature in `properties/roles.py`. This page is made",
+        "from the registry by `python -m marlspec.properties.catalogue`, and `marlspec claims` prints it.",
     ]
     for role in ROLES.values():
         lines += ["", *_section(role)]
