@@ -60,6 +60,24 @@ def test_the_program_of_the_documentation_is_judged(tmp_path):
     assert check(target, "vdn_mixer", **QUICK, claims=["mixer.batch", "vdn.additive"]).exit_code == 0
 
 
+def in_python(returns):
+    return "exec:" + shlex.join([sys.executable, str(ROOT / "examples" / "live_td_lambda.py"), returns])
+
+
+def test_returns_behind_the_door_hold():
+    report = check(in_python("right"), "return_estimator", examples=120)
+    assert report.exit_code == 0, report.verdicts
+    assert {verdict.outcome for verdict in report.verdicts} == {"holds"}
+
+
+def test_a_time_limit_taken_for_an_end_is_refuted_with_one_row_and_one_step():
+    report = check(in_python("time-limit-ends"), "return_estimator", claims=["ret.truncation"])
+    (witness,) = report.witnesses
+    assert len(witness.case["rewards"]) == len(witness.case["rewards"][0]) == 1
+    page = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    assert "\n".join(["    ret.truncation is refuted", *(f"      {line}" for line in witness.lines())]) in page
+
+
 @needs_jax
 @pytest.mark.parametrize(
     ("mixer", "role", "own"), [("vdn", "vdn_mixer", "vdn.additive"), ("qmix", "qmix_mixer", "qmix.bias_sign")]
