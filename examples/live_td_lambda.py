@@ -1,4 +1,4 @@
-"""A program for the live door: TD(lambda) returns, with numpy and the standard library alone, and nothing of marlspec.
+"""A program for the live door: TD(lambda) returns, with numpy and the standard library alone.
 
     marlspec check 'exec:python examples/live_td_lambda.py right' --role return_estimator
     marlspec check 'exec:python examples/live_td_lambda.py time-limit-ends' --role return_estimator
@@ -6,11 +6,11 @@
 The second one takes every end of an episode for a terminal state, a time limit as well, which is a common fault.
 """
 
-import json
 import sys
 from typing import Any
 
 import numpy as np
+from live_door import serve
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -45,28 +45,7 @@ def time_limit_ends(*arguments: Any) -> Array:
 
 FUNCTIONS = {"right": returns, "time-limit-ends": time_limit_ends}
 
-
-def read(argument: Any) -> Any:
-    """Read an argument: an array object, or a number."""
-    if not isinstance(argument, dict):
-        return argument
-    return np.array(argument["data"], dtype=argument["dtype"]).reshape(argument["shape"])
-
-
-def main(name: str) -> None:
-    """Answer requests, a line each, until bye."""
-    for line in sys.stdin:
-        request = json.loads(line)
-        if request["type"] == "bye":
-            return
-        answer = {"id": request["id"], "type": "ready", "protocol": "marlspec.live/1"}
-        if request["type"] == "call":
-            y = FUNCTIONS[name](*map(read, request["arguments"]))
-            answer = {"id": request["id"], "type": "result", "value": y.tolist()}
-        print(json.dumps(answer), flush=True)
-
-
 if __name__ == "__main__":
     if sys.argv[1:] not in [[name] for name in FUNCTIONS]:
         sys.exit(f"name one of {', '.join(FUNCTIONS)}")
-    main(sys.argv[1])
+    serve(lambda hello: FUNCTIONS[sys.argv[1]])
