@@ -317,28 +317,45 @@ def print_rows(rows: Sequence[Row], console: Console) -> None:
             console.print(escape(f"not judged: {row.entry.name}: {row.problem}"), highlight=False, style="red")
 
 
-def findings_table(rows: Sequence[Row]) -> str:
-    """Return the rows of judged targets as Markdown."""
-    judged = [cells(row) for row in rows if not row.missing]
-    lines = [
-        f"| `{name}` | {role} | {version} | {outcome.replace('refuted', '**refuted**')} | {refuted} | {errors} |"
-        for name, role, version, outcome, refuted, errors in judged
-    ]
+def findings_table(rows: Sequence[Row], before: str = "", declared: Sequence[Entry] = ()) -> str:
+    """Return the rows of judged targets as Markdown.
+
+    Args:
+        rows: what was judged.
+        before: a table of an earlier time; its rows of declared targets that were not judged now are kept.
+        declared: all declared targets, in whose order the rows stand.
+    """
+    kept = {tuple(line.split(" | ")[:2]): line for line in before.splitlines() if line.startswith("| `")}
+    for row in rows:
+        if not row.missing:
+            kept[_key(row.entry)] = _line(row)
+    order = dict.fromkeys(_key(entry) for entry in (*declared, *(row.entry for row in rows)))
+    lines = [kept[key] for key in order if key in kept]
     return "\n".join([f"| {' | '.join(HEADS)} |", f"|{'---|' * len(HEADS)}", *lines])
 
 
-def write_findings(rows: Sequence[Row], path: Path) -> None:
-    """Replace the generated part of a page.
+def _key(entry: Entry) -> tuple[str, ...]:
+    return f"| `{entry.name}`", entry.role
+
+
+def _line(row: Row) -> str:
+    _, _, version, outcome, refuted, errors = cells(row)
+    rest = (version, outcome.replace("refuted", "**refuted**"), refuted, errors)
+    return " | ".join([*_key(row.entry), *rest]) + " |"
+
+
+def write_findings(rows: Sequence[Row], path: Path, declared: Sequence[Entry]) -> None:
+    """Bring the generated part of a page up to date.
 
     Raises:
         InputError: the page cannot be read, or has no such part.
     """
-    before, after = around_the_table(path)
-    path.write_text(f"{before}{BEGIN}\n\n{findings_table(rows)}\n\n{END}{after}", encoding="utf-8")
+    before, table, after = generated_part(path)
+    path.write_text(f"{before}{BEGIN}\n\n{findings_table(rows, table, declared)}\n\n{END}{after}", encoding="utf-8")
 
 
-def around_the_table(path: Path) -> tuple[str, str]:
-    """Return what stands before and after the generated part of a page.
+def generated_part(path: Path) -> tuple[str, str, str]:
+    """Return what stands before the generated part of a page, the part, and what stands after it.
 
     Raises:
         InputError: the page cannot be read, or has no such part.
@@ -348,10 +365,10 @@ def around_the_table(path: Path) -> tuple[str, str]:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    part, end, after = rest.partition(END)
     if not begin or not end:
         raise InputError(f"{path} has no generated part: write the lines {BEGIN} and {END} where it belongs")
-    return before, after
+    return before, part, after
 
 
 def sections(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -376,16 +393,17 @@ def survey_command(argv: Sequence[str]) -> int:
     for name in ("examples", "jobs"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} must be at least 1, not {getattr(options, name)}")
-    entries = chosen(read_entries(Path(options.targets)), options.only)
+    declared = read_entries(Path(options.targets))
+    entries = chosen(declared, options.only)
     if options.findings:
-        around_the_table(Path(options.findings))  # said now, not after an hour
+        generated_part(Path(options.findings))  # said now, not after an hour
     console = Console()
     rows = survey(entries, Checks(options.examples, options.seed, options.time_limit), options.jobs, console)
     print_rows(rows, console)
     write_page([row.report for row in rows if row.report], options.html, sections=sections(rows))
     console.print(f"Every claim on every target, with its counterexample: {options.html}")
     if options.findings:
-        write_findings(rows, Path(options.findings))
+        write_findings(rows, Path(options.findings), declared)
     return exit_code(rows)
 
 
@@ -421,5 +439,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--time-limit", type=float, default=DEFAULT_LIMIT, metavar="SECONDS", help="for each claim")
     parser.add_argument("--jobs", type=int, default=2, help="targets at a time (default 2)")
     parser.add_argument("--html", default="report/survey.html", metavar="FILE", help="the page (report/survey.html)")
-    parser.add_argument("--findings", metavar="FILE", help="replace the generated table of this page: docs/findings.md")
+    parser.add_argument("--findings", metavar="FILE", help="bring the table of a page up to date: docs/findings.md")
     return parser

@@ -105,6 +105,18 @@ def test_the_table_of_findings_leaves_out_what_is_not_installed():
     assert table.splitlines()[2:] == ["| `t` | mixer | p 1 | **refuted** | mixer.1 |  |"]
 
 
+def test_what_was_not_judged_this_time_stays_in_the_table_as_long_as_it_is_declared():
+    entries = [Entry(name, "mixer", ("p",)) for name in "abc"]
+    reports = [Report(name, "mixer", (Verdict("mixer.finite", "holds"),), "float64", (), 1, 0) for name in "abc"]
+    old = [Row(entry, {"p": "1"}, report) for entry, report in zip(entries, reports, strict=True)]
+    new = [Row(entries[0], missing="no package p"), Row(entries[1], {"p": "2"}, reports[1])]
+    before = surveying.findings_table(old[::-1])
+    assert surveying.findings_table(new, before, entries[:2]).splitlines()[2:] == [
+        "| `a` | mixer | p 1 | holds |  |  |",
+        "| `b` | mixer | p 2 | holds |  |  |",
+    ]
+
+
 def test_a_report_comes_back_from_json_as_it_was():
     witness = Witness(
         "t", "mixer", "mixer.batch", {}, {"n_agents": 2, "state_size": 1}, 0, None, {"x": [1.0]}, "1", "2"
