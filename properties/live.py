@@ -40,6 +40,12 @@ ROLES = (
     "nash_check",
     "pareto_check",
     "equilibrium_solver",
+    "td_target",
+    "return_estimator",
+    "counterfactual_advantage",
+    "policy_loss",
+    "policy",
+    "epsilon_greedy",
 )
 LIMIT = "MARLSPEC_ANSWER_LIMIT"  # environment variable: seconds that a program may take for one answer
 DEFAULT_LIMIT = 30.0
@@ -215,7 +221,11 @@ class LiveFactory:
             InputError: the command cannot be run, or the role's arguments do not fit through the door.
         """
         if role_named(role).name not in ROLES:
-            raise InputError(f"the role {role!r} cannot be judged through the live door; it takes {', '.join(ROLES)}")
+            raise InputError(
+                f"the role {role!r} cannot be judged through the live door, which takes functions alone, and it is an "
+                f"object with a state and methods of its own: write an adapter in Python. The roles of the door are "
+                f"{', '.join(ROLES)}"
+            )
         self._role = role_named(role)
         self._program = Program(command)
 

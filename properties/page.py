@@ -11,6 +11,7 @@ from marlspec import __version__
 from marlspec.properties.claims import Claim, claim_named
 from marlspec.properties.verdicts import Report, Verdict
 
+FILTERS = {"refuted": "refuted", "error": "not judged"}  # by a radio button each, with style rules and no script
 SYMBOLS = {"proved": "proved", "holds": "holds", "refuted": "refuted", "not_applicable": "n/a", "error": "error"}
 
 
@@ -40,8 +41,15 @@ def render_page(reports: Sequence[Report], *, sections: Sequence[dict[str, Any]]
         }
         for own in _families(reports)
     ]
+    outcomes = [verdict.outcome for report in reports for verdict in report.verdicts]
     return environment.from_string(source).render(
-        tables=tables, symbols=SYMBOLS, sections=sections, version=__version__
+        tables=tables,
+        symbols=SYMBOLS,
+        words=FILTERS,
+        filters={outcome: outcomes.count(outcome) for outcome in FILTERS},  # type: ignore[arg-type]
+        count=len(outcomes),
+        sections=sections,
+        version=__version__,
     )
 
 

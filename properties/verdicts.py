@@ -208,6 +208,23 @@ class Report:
             entry["witness"] = None if verdict.witness is None else verdict.witness.to_json()
         return record
 
+    @staticmethod
+    def from_json(record: Any, source: str) -> "Report":
+        """Read a JSON object; `source` names it in errors.
+
+        Raises:
+            InputError: the object is no report of this version.
+        """
+        if not isinstance(record, dict) or record.get("schema") != REPORT_SCHEMA:
+            found = record.get("schema") if isinstance(record, dict) else type(record).__name__
+            raise InputError(f"{source} is no report: its schema is {found!r}, expected {REPORT_SCHEMA!r}")
+        fields = {name: value for name, value in record.items() if name not in ("schema", "ok", "exit_code")}
+        try:
+            verdicts = tuple(_verdict_of(entry, source) for entry in fields["verdicts"])
+            return Report(**{**fields, "verdicts": verdicts, "sizes": tuple(fields["sizes"])})
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{source} is no complete report: {error}") from error
+
     def write_json(self, path: str | Path) -> None:
         """Write the JSON object to a file; its folder is made where it is missing."""
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -227,6 +244,11 @@ def read_witness(path: str | Path) -> Witness:
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}") from error
     return Witness.from_json(record, str(path))
+
+
+def _verdict_of(record: Mapping[str, Any], source: str) -> Verdict:
+    witness = record["witness"]
+    return Verdict(**{**record, "witness": None if witness is None else Witness.from_json(witness, source)})
 
 
 def _is_redraw(record: Mapping[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """The examples in other languages and frameworks: each sound one is judged sound, each faulty one is refuted."""
 
+import os
 import re
 import shlex
 import shutil
@@ -60,6 +61,49 @@ def test_the_program_of_the_documentation_is_judged(tmp_path):
     (tmp_path / "total.py").write_text(code, encoding="utf-8")
     target = "exec:" + shlex.join([sys.executable, str(tmp_path / "total.py")])
     assert check(target, "vdn_mixer", **QUICK, claims=["mixer.batch", "vdn.additive"]).exit_code == 0
+
+
+def in_python(returns):
+    return "exec:" + shlex.join([sys.executable, str(ROOT / "examples" / "live_td_lambda.py"), returns])
+
+
+def test_returns_behind_the_door_hold():
+    report = check(in_python("right"), "return_estimator", examples=120)
+    assert report.exit_code == 0, report.verdicts
+    assert {verdict.outcome for verdict in report.verdicts} == {"holds"}
+
+
+def test_a_time_limit_taken_for_an_end_is_refuted_with_one_row_and_one_step():
+    report = check(in_python("time-limit-ends"), "return_estimator", claims=["ret.truncation"])
+    (witness,) = report.witnesses
+    assert len(witness.case["rewards"]) == len(witness.case["rewards"][0]) == 1
+    page = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+    assert "\n".join(["    ret.truncation is refuted", *(f"      {line}" for line in witness.lines())]) in page
+
+
+def elsewhere(python, *words):
+    """A program in an environment of its own, which a variable names; examples/survey.toml has them."""
+    missing = [name for name in (python, *words) if name.isupper() and not os.environ.get(name)]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)} in the environment (examples/survey.toml)")
+    return "exec:" + shlex.join([os.environ[python], *(os.environ.get(word, word) for word in words)])
+
+
+def test_jaxmarls_advantages_end_at_a_time_limit():
+    target = elsewhere("JAXMARL_PYTHON", f"{ROOT}/examples/live_jaxmarl.py", "JAXMARL", "gae")
+    report = check(target, "return_estimator", claims=["ret.terminal", "ret.truncation"], examples=120)
+    assert [verdict.outcome for verdict in report.verdicts] == ["holds", "refuted"]
+
+
+def test_jaxmarls_mixer_is_not_refuted():
+    target = elsewhere("JAXMARL_PYTHON", f"{ROOT}/examples/live_jaxmarl.py", "JAXMARL", "qmix")
+    assert check(target, "qmix_mixer", **QUICK, claims=["mixer.monotone", "qmix.bias_sign"]).exit_code == 0
+
+
+@pytest.mark.parametrize("mixer", ["vdn", "qmix"])
+def test_benchmarls_mixers_are_not_refuted(mixer):
+    target = elsewhere("BENCHMARL_PYTHON", f"{ROOT}/examples/live_benchmarl.py", mixer)
+    assert check(target, f"{mixer}_mixer", examples=48, claims=["mixer.monotone", "mixer.batch"]).exit_code == 0
 
 
 @needs_jax

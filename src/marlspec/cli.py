@@ -30,6 +30,9 @@ COMMANDS = {
     "selfcheck": Command(
         "marlspec.properties.selfcheck", "selfcheck_command", "judge the judge by its own mutants, in a checkout"
     ),
+    "survey": Command(
+        "marlspec.properties.survey", "survey_command", "judge all third-party targets that are installed"
+    ),
     "vectors": Command(
         "marlspec.properties.vectors.commands", "vectors_command", "test vectors for implementations in any language"
     ),

@@ -495,3 +495,33 @@ def test_hypothesis_inside_given_is_refused(zero):
 def test_the_plain_engine_gives_the_same_outcomes(spec, quick, total):
     plain = check(spec("sound", "total"), "vdn_mixer", engine="plain", **quick)
     assert [v.outcome for v in plain.verdicts] == [v.outcome for v in total.verdicts]
+
+
+# --- biases of both signs, where parameters cannot be drawn anew ------------------------------------------------------
+
+
+def _biased(bias):
+    def factory(n_agents, state_size):
+        def mixer(utilities, state):
+            inner = utilities.sum(-1) - 1
+            return np.where(inner > 0, inner, np.expm1(np.minimum(inner, 0))) + bias(state)
+
+        mixer.arrays = "numpy"
+        return mixer
+
+    return factory
+
+
+def test_a_bias_that_is_one_sided_at_one_size_alone_is_not_refuted_where_parameters_are_fixed():
+    """Free biases of one state feature are one-sided by chance in a share of all draws."""
+    lucky = _biased(lambda state: state.sum(-1) + 1 if state.shape[1] > 1 else np.square(state).sum(-1) + 2)
+    report = check(lucky, "qmix_mixer", examples=40, claims=["qmix.bias_sign"], seed=0)
+    assert report.verdicts[0].outcome == "holds"
+
+
+def test_a_bias_that_is_one_sided_at_every_size_is_refuted_where_parameters_are_fixed():
+    report = check(
+        _biased(lambda state: np.square(state).sum(-1) + 2), "qmix_mixer", examples=40, claims=["qmix.bias_sign"]
+    )
+    (witness,) = report.witnesses
+    assert "never negative" in witness.computed

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import re
 import shlex
 import signal
 import subprocess
@@ -36,7 +37,7 @@ def judged(behaviour, role="mixer", *more, claims=("mixer.finite",), **options):
     if ROLES[role].axes:
         options = {**QUICK, "sizes": [(2, 3)] if "n_actions" not in ROLES[role].axes else [(2, 2, 1)], **options}
     else:
-        options = {"examples": 100, **options}
+        options = {"examples": 110, **options}  # some drawn more than once
     return check(command(behaviour, *more), role, claims=claims, **options)
 
 
@@ -184,6 +185,13 @@ def test_a_falling_mixer_is_refuted_with_a_small_witness_that_replays(tmp_path):
         ("nash_check", "nash_check", ["nash.check_accepts"]),
         ("pareto_check", "pareto_check", ["pareto.refuses"]),
         ("solver_zero_sum", "equilibrium_solver", ["nash.regret"]),
+        ("td_target", "td_target", ["target.rule", "target.terminal", "target.truncation"]),
+        ("lambda_return", "return_estimator", ["ret.views", "ret.truncation"]),
+        ("advantage", "counterfactual_advantage", ["coma.zero_mean", "coma.base_independent"]),
+        ("policy_loss", "policy_loss", ["loss.gradient", "loss.valid"]),
+        ("softmax", "policy", ["policy.simplex", "policy.softmax"]),
+        ("epsilon_greedy", "epsilon_greedy", ["eps_greedy.legality"]),
+        ("epsilon_greedy_probabilities", "epsilon_greedy", ["eps_greedy.probabilities"]),
     ],
 )
 def test_every_role_passes_the_door(behaviour, role, claims):
@@ -195,6 +203,36 @@ def test_an_update_that_looks_past_the_end_is_refuted_with_a_small_witness():
     report = judged("q_learning_past_the_end", "tabular_update", claims=["iql.terminal"])
     (witness,) = report.witnesses
     assert witness.case["q"] == [[0], [1]]
+
+
+def test_a_target_of_values_past_the_end_is_refuted_with_a_witness_of_one_row():
+    report = judged("td_target_past_the_end", "td_target", claims=["target.terminal"])
+    (witness,) = report.witnesses
+    assert np.shape(witness.case["next_values"]) == (1, 1, 1)
+    assert replay(witness, command("td_target_past_the_end")) is not None
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "role", "claim"),
+    [("policy_loss", "policy_loss", "coma.stopgrad"), ("softmax", "policy", "policy.mask_gradient")],
+)
+def test_what_rests_on_automatic_differentiation_does_not_apply_behind_the_door(behaviour, role, claim):
+    also = {"policy_loss": "loss.gradient", "policy": "policy.simplex"}[role]
+    verdict = judged(behaviour, role, claims=[claim, also]).verdict(claim)
+    assert verdict.outcome == "not_applicable"
+    assert verdict.reason
+
+
+def test_a_loss_without_its_gradient_is_an_error_that_says_what_to_return():
+    (verdict,) = judged("policy_loss_alone", "policy_loss", claims=["loss.gradient"]).verdicts
+    assert verdict.outcome == "error"
+    assert "the loss, and its gradient in the logits" in verdict.reason
+
+
+def test_what_epsilon_greedy_draws_follows_from_the_seed():
+    reports = [judged("epsilon_greedy", "epsilon_greedy", claims=["eps_greedy.independence"], examples=3) for _ in "12"]
+    first, second = (report.to_json()["verdicts"][0] for report in reports)
+    assert {**first, "seconds": 0} == {**second, "seconds": 0}
 
 
 @pytest.mark.parametrize("behaviour", ["mixer_array", "mixer_texts"])
@@ -305,6 +343,11 @@ def test_a_program_ends_when_its_factory_is_forgotten():
         ("exec:'node", "mixer", "cannot be split into words"),
         ("exec:no-such-program x", "mixer", "no program 'no-such-program' is found"),
         (command("mixer_total"), "game", "the role 'game' cannot be judged through the live door"),
+        (
+            command("mixer_total"),
+            "learner",
+            "an object with a state and methods of its own: write an adapter in Python",
+        ),
         (command("mixer_total"), "mixr", "no role is named 'mixr'"),
     ],
 )
@@ -338,6 +381,7 @@ def test_a_setting_that_json_cannot_hold_is_bad_input():
         ("central", "cql_update", ["cql.terminal"]),
         ("nash_check", "nash_check", ["nash.check_accepts"]),
         ("evaluator", "evaluator", ["return.recursive"]),
+        ("policy_loss", "policy_loss", ["loss.gradient"]),
         ("raising", "mixer", ["mixer.finite"]),
     ],
 )
@@ -357,6 +401,14 @@ def test_messages_follow_the_schema(behaviour, role, claims, tmp_path):
         (kind,) = (kind for kind, types in kinds.items() if message["type"] in types)
         validators[kind].validate(message)
     assert {"hello", "call", "bye"} <= {message["type"] for message in messages}
+
+
+def test_schema_page_and_judge_name_the_same_roles():
+    schema = json.loads(SCHEMA.read_text())
+    assert tuple(schema["$defs"]["hello"]["properties"]["role"]["enum"]) == live.ROLES
+    page = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
+    sentence = page.partition("The roles are ")[2].partition(":")[0]
+    assert sorted(re.findall(r"`(\w+)`", sentence)) == sorted(live.ROLES)
 
 
 def test_a_message_against_the_schema_is_noticed():

@@ -7,7 +7,9 @@ comes in or goes out is copied to the file TRANSCRIPT; hanging_child writes the 
 """
 
 import json
+import math
 import os
+import random
 import sys
 import time
 
@@ -159,7 +161,88 @@ def solver_zero_sum(hello, payoffs):
     return [[count / 20000 for count in own] for own in counts]
 
 
+def td_target(hello, rewards, terminated, truncated, next_values, online_values, available, gamma):
+    def best(values, free):
+        return max(value for value, is_free in zip(values, free, strict=True) if is_free)
+
+    return [
+        [r + (0 if ends else gamma * best(*own)) for r, *own in zip(rs, values, frees, strict=True)]
+        for rs, ends, values, frees in zip(*map(rows, (rewards, terminated, next_values, available)), strict=True)
+    ]
+
+
+def td_target_past_the_end(hello, rewards, terminated, *more):
+    return td_target(hello, rewards, {"data": [False] * len(rows(terminated))}, *more)
+
+
+def lambda_return(hello, rewards, values, next_values, terminated, truncated, mask, gamma, lam):
+    def row(rs, follows, ends, cuts, kept):
+        steps, returns = [step for step in zip(rs, follows, ends, cuts, kept, strict=True) if step[-1]], []
+        for k, (r, v, end, cut, _) in enumerate(reversed(steps)):
+            onward = v if cut or k == 0 else (1 - lam) * v + lam * returns[-1]
+            returns.append(r if end else r + gamma * onward)
+        return returns[::-1] + [0.0] * (len(rs) - len(steps))
+
+    return [row(*own) for own in zip(*map(rows, (rewards, next_values, terminated, truncated, mask)), strict=True)]
+
+
+def advantage(hello, q, policy, actions):
+    return [
+        [own[a] - sum(p * x for p, x in zip(pi, own, strict=True)) for own, pi, a in zip(*row, strict=True)]
+        for row in zip(rows(q), rows(policy), rows(actions), strict=True)
+    ]
+
+
+def softmax(hello, logits, available):
+    def one(own, free):
+        top = max(x for x, is_free in zip(own, free, strict=True) if is_free)
+        weights = [math.exp(x - top) if is_free else 0.0 for x, is_free in zip(own, free, strict=True)]
+        return [weight / sum(weights) for weight in weights]
+
+    return [list(map(one, *agents)) for agents in zip(rows(logits), rows(available), strict=True)]
+
+
+def policy_loss(hello, logits, actions, advantages, mask):
+    """The loss and its gradient in the logits."""
+    pi = softmax(hello, logits, {"data": [[[True] * len(own) for own in row] for row in rows(logits)]})
+    number = sum(rows(mask)) * len(rows(actions)[0])
+    loss, gradient = 0.0, []
+    for probabilities, chosen, gains, keep in zip(pi, rows(actions), rows(advantages), rows(mask), strict=True):
+        loss -= sum(keep * g * math.log(p[a]) / number for p, a, g in zip(probabilities, chosen, gains, strict=True))
+        gradient.append(
+            [
+                [-keep * g * ((k == a) - p) / number for k, p in enumerate(own)]
+                for own, a, g in zip(probabilities, chosen, gains, strict=True)
+            ]
+        )
+    return [loss, gradient]
+
+
+def policy_loss_alone(hello, *arguments):
+    return policy_loss(hello, *arguments)[0]
+
+
+def epsilon_greedy(hello, utilities, available, epsilon):
+    """Actions, drawn from one generator for each hello."""
+    generator = hello.setdefault("generator", random.Random(hello["seed"]))
+
+    def one(own, free):
+        allowed = [a for a, is_free in enumerate(free) if is_free]
+        return generator.choice(allowed) if generator.random() < epsilon else max(allowed, key=lambda a: own[a])
+
+    return [list(map(one, *agents)) for agents in zip(rows(utilities), rows(available), strict=True)]
+
+
+def epsilon_greedy_probabilities(hello, utilities, available, epsilon):
+    def one(own, free):
+        number, best = sum(free), max((x, -a) for a, x in enumerate(own) if free[a])
+        return [free[a] * epsilon / number + (1 - epsilon) * (-a == best[1]) for a in range(len(own))]
+
+    return [list(map(one, *agents)) for agents in zip(rows(utilities), rows(available), strict=True)]
+
+
 ATTRIBUTES = {
+    "epsilon_greedy_probabilities": {"output": "probabilities"},
     "joint_total": {"min_slope": 1},
     "evaluator": {"agents": [1]},
     "nash_check": {"agents": [2]},
