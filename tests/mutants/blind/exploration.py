@@ -14,8 +14,8 @@ good, bad = Collection(), Collection()
 ROLE = "epsilon_greedy"
 ROWS = 4000
 
-# Utilities of agents, what they can do, and epsilon. The best available action is never tied with another available one;
-# unavailable ones are better in some rows, and equal in others.
+# Utilities of agents, what they can do, and epsilon. The best available action is never tied with another available
+# one; unavailable ones are better in some rows, and equal in others.
 SITUATIONS: tuple[tuple[list[list[float]], list[list[int]], float], ...] = (
     ([[1.0, 2.0, 3.0], [0.5, -1.0, 0.0]], [[1, 1, 1], [1, 1, 1]], 0.5),
     ([[5.0, 2.0, 1.0], [-4.0, -1.0, -2.0]], [[0, 1, 1], [1, 0, 1]], 0.25),

@@ -1,9 +1,10 @@
 """Replay buffers."""
 
 import copy
+import functools
 import random
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from .common import Array, as_array
 
 good, bad = Collection(), Collection()
 ROLE = "replay_buffer"
-N, O, LONGEST = 2, 3, 4
+AGENTS, SIZE, LONGEST = 2, 3, 4
 FIELDS = ("observations", "actions", "rewards", "next_observations", "terminated")
 
 # --- a model of what is stored, and measures --------------------------------------------------------------------------
@@ -24,15 +25,17 @@ def transition(tag: int) -> dict[str, Array]:
     """A transition whose numbers all follow from its tag; they are fractions, and of both signs."""
     sign = (-1) ** tag
     return {
-        "observations": sign * (np.arange(N * O).reshape(N, O) * 0.25 + tag),
-        "actions": (np.arange(N) + tag) % 5,
-        "rewards": sign * (tag + 0.5 - 0.25 * np.arange(N)),
-        "next_observations": np.arange(N * O).reshape(N, O) * 0.5 - tag - 100.25,
+        "observations": sign * (np.arange(AGENTS * SIZE).reshape(AGENTS, SIZE) * 0.25 + tag),
+        "actions": (np.arange(AGENTS) + tag) % 5,
+        "rewards": sign * (tag + 0.5 - 0.25 * np.arange(AGENTS)),
+        "next_observations": np.arange(AGENTS * SIZE).reshape(AGENTS, SIZE) * 0.5 - tag - 100.25,
         "terminated": np.array(tag % 3 == 1),
     }
 
 
-def stacked(tags: Iterable[int]) -> dict[str, Array]:
+@functools.cache
+def stacked(*tags: int) -> dict[str, Array]:
+    """Transitions of these tags, not to be written into."""
     rows = [transition(tag) for tag in tags]
     return {field: np.stack([row[field] for row in rows]) for field in FIELDS}
 
@@ -56,7 +59,7 @@ class Watched:
         """Add so many transitions, or one episode of so many steps, and return the very arrays."""
         tags = list(range(self.next_tag, self.next_tag + count))
         self.next_tag += count
-        fields = self.handed(stacked(tags))
+        fields = self.handed(stacked(*tags))
         self.buffer.add(fields)
         self.items += [tags] if self.episodes else [[tag] for tag in tags]
         if not self.any:
@@ -75,7 +78,7 @@ class Watched:
 
     def _which(self, row: dict[str, Array]) -> int | None:
         for tags in self.items:
-            expected = stacked(tags)
+            expected = stacked(*tags)
             if self.episodes:
                 filled = row["filled"].astype(bool)
                 if filled.sum() != len(tags) or not filled[: len(tags)].all():
@@ -137,7 +140,7 @@ def wrong_length(factory: Factory) -> float:
 
 def uneven(factory: Factory) -> float:
     """How far an item's share of what is sampled is from even, beyond six standard deviations."""
-    worst, draws = 0.0, 1500
+    worst, draws = 0.0, 600
     for capacity, turns in ((4, [3]), (4, [4, 2]), (2, [1, 1]), (3, [3, 3, 1]), (5, [2, 2])):
         watched = Watched(factory, capacity)
         for count in turns:
@@ -155,7 +158,7 @@ def uneven(factory: Factory) -> float:
 
 def rows_alike(factory: Factory) -> float:
     """How far the share of batches of two equal rows is from one in the number of items, or from 0 without repeats."""
-    watched, draws = Watched(factory, 4), 1500
+    watched, draws = Watched(factory, 4), 600
     watched.add(4)
     for _ in range(3 if watched.episodes else 0):
         watched.add(1)
@@ -582,7 +585,12 @@ class DropsBehindTheEnd(TensorsInSlices):
         storage[start : start + head] = values[:head]
 
 
-@bad(ROLE, "tensors_in_slices", "a chunk as large as the storage is laid from its first slot on, the position stays", WHOLE)
+@bad(
+    ROLE,
+    "tensors_in_slices",
+    "a chunk as large as the storage is laid from its first slot on, the position stays",
+    WHOLE,
+)
 class WholeChunkFromTheStart(TensorsInSlices):
     def start(self, count):
         return 0 if count == self.capacity else super().start(count)
