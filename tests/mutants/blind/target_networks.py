@@ -33,10 +33,12 @@ def tensors(thing: Any) -> Iterator[Any]:
 
 
 def numbers(thing: Any) -> list[Array]:
-    return [
-        np.array(tensor.detach() if isinstance(tensor, torch.Tensor) else tensor, dtype=np.float64)
-        for tensor in tensors(thing)
-    ]
+    return [own(tensor) for tensor in tensors(thing)]
+
+
+def own(tensor: Any) -> Array:
+    """A copy in float64."""
+    return np.array(tensor.detach().numpy() if isinstance(tensor, torch.Tensor) else tensor, dtype=np.float64)
 
 
 def write(thing: Any, generator: np.random.Generator, near: float | None = None) -> None:
@@ -46,7 +48,7 @@ def write(thing: Any, generator: np.random.Generator, near: float | None = None)
         whole = not tensor.dtype.is_floating_point if isinstance(tensor, torch.Tensor) else False
         new = generator.integers(1, 99, shape) if whole else generator.normal(size=shape) * (near or 3.0)
         if near and not whole:
-            new = new + np.array(tensor.detach() if isinstance(tensor, torch.Tensor) else tensor)
+            new = new + own(tensor)
         if isinstance(tensor, torch.Tensor):
             tensor.data.copy_(torch.as_tensor(new))
         else:
