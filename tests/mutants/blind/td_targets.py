@@ -22,7 +22,7 @@ def rule(
     for b, i in np.ndindex(*r.shape):
         actions = [a for a in range(following.shape[-1]) if free[b, i, a]]
         chooser = online if backup == "double" else following
-        best = max(actions, key=lambda a, b=b, i=i, chooser=chooser: chooser[b, i, a])  # type: ignore[misc]
+        best = actions[int(np.argmax(chooser[b, i, actions]))]
         y[b, i] = 0.0 if ends[b] else gamma * following[b, i, best]
     return r[:, 0] + y.sum(1) if mixing == "sum" else r + y
 
