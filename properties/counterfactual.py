@@ -18,7 +18,7 @@ from marlspec.properties.cases import Case, counterexample, search, simpler_numb
 from marlspec.properties.claims import Counterexample, Finding, claim
 from marlspec.properties.procedure import Procedure, array_of, procedure
 from marlspec.properties.repeatable import METHOD, STATEMENT, changing, repeatable
-from marlspec.properties.steps import Judge, Size, first_difference, quarters, rechecked, same, slices_left_out
+from marlspec.properties.steps import Judge, Size, first_difference, quarters, rechecked, same, slices_left_out, varied
 from marlspec.properties.trial import Trial
 
 Array = NDArray[Any]
@@ -60,7 +60,7 @@ def _draw(generator: np.random.Generator, k: int) -> Case:
     rows, agents, actions = (int(size) for size in generator.integers((1, 1, 2), (4, 4, 5)))
     policy = _policies(generator, (rows, agents, actions))
     return {
-        "q": quarters(generator, policy.shape).tolist(),
+        "q": varied(generator, policy.shape, k).tolist(),
         "policy": policy.tolist(),
         "actions": [[int(generator.choice(actions, p=own)) for own in row] for row in policy],
     }

@@ -40,6 +40,7 @@ OUTPUTS = ("actions", "probabilities")
 EPSILONS = (0.5, 0.75, 0.25, 1.0, 0.0)
 ROWS = 4096  # of equal utilities, whose actions are counted
 PAIRS = 1024
+ALONE = 256  # calls with one row each, in one case of eight
 LEAST_CHANCE = 1e-14  # a count that is less probable refutes
 
 
@@ -106,6 +107,7 @@ def _draw(generator: np.random.Generator, k: int) -> Case:
         "available": one_at_least(generator.random(shape) < 0.7).tolist(),
         "epsilon": float(generator.choice(EPSILONS)),
         "seed": int(generator.integers(2**31)),
+        "alone": k % 8 == 7,
     }
 
 
@@ -164,13 +166,15 @@ def _wrong(target: Procedure, case: Case) -> Counterexample | None:
     least, most = required(case)
     if not _sampled(target):
         return _wrong_statement(case, probabilities_of(target, case), least, most)
-    chosen = actions_of(target, case)[0]
+    alone = case.get("alone", False)
+    chosen = actions_of(target, case, 1, ALONE)[:, 0] if alone else actions_of(target, case)[0]
+    times, words = len(chosen), "calls with one row" if alone else "rows"
     for i, a in np.ndindex(*np.shape(least)):
         count, low, high = int((chosen[:, i] == a).sum()), float(least[i, a]), float(most[i, a])
-        if _improbable(count, ROWS, low, high):
+        if _improbable(count, times, low, high):
             return counterexample(
                 case,
-                f"agent {i} takes action {a} in {count} of {ROWS} rows, {count / ROWS:.3f}",
+                f"agent {i} takes action {a} in {count} of {times} {words}, {count / times:.3f}",
                 f"the probability {_range(low, high)}",
             )
     return None
@@ -253,7 +257,8 @@ def eps_greedy_legality(trial: Trial) -> Finding:
     "Each of m available actions has the probability epsilon / m, and the greedy ones 1 - epsilon more between them.",
     roles=("epsilon_greedy",),
     cite=LECTURE,
-    method=f"drawn utilities and masks: stated probabilities, or counts in {ROWS} rows, each wrong below 1e-14",
+    method=f"drawn utilities and masks: stated probabilities, or counts in {ROWS} rows or in {ALONE} calls with one "
+    "row, each wrong below 1e-14",
     recheck=rechecked(_wrong),
     requires=("eps_greedy.legality",),
 )

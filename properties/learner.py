@@ -24,7 +24,7 @@ from marlspec.properties.claims import Counterexample, Finding, claim
 from marlspec.properties.clock import is_up
 from marlspec.properties.play import Stream
 from marlspec.properties.procedure import array_of
-from marlspec.properties.tensors import Snapshot, first_difference, largest, overwrite, parameters, snapshot
+from marlspec.properties.tensors import Snapshot, first_difference, largest, leaves, overwrite, parameters, snapshot
 from marlspec.properties.trial import TargetError, Trial, errors_of_target
 
 Array = NDArray[Any]
@@ -308,9 +308,13 @@ def _unmoved(trial: Trial, case: Case) -> Counterexample | None:
     sizes, frozen = _sizes(learner), tuple(learner.said("frozen", ()))
     before = learner.online()
     still = [name for name, values in before.items() if name not in frozen and values.dtype.kind == "f"]
+    kept = [name for name, leaf in leaves(learner.made.online, "online").items() if name in frozen and not leaf.buffer]
     for k in range(UPDATES):
         learner.learn(batch_of(sizes, 100 * case["seed"] + k, case["rows"]))
         after = learner.online()
+        found = first_difference({name: after[name] for name in kept}, before)
+        if found is not None:
+            return counterexample(case, f"after update {k + 1} {found}", "a tensor named in frozen stays as it is")
         still = [name for name in still if np.array_equal(after[name], before[name])]
         if not still:
             return None
@@ -320,7 +324,8 @@ def _unmoved(trial: Trial, case: Case) -> Counterexample | None:
 
 @claim(
     "learner.moves",
-    "Training moves every tensor of the online network: agents, critics and mixer are in the optimiser.",
+    "Training moves every tensor of the online network, and none that is declared frozen: agents, critics and mixer "
+    "are in the optimiser.",
     roles=("learner",),
     cite=f"{BOOK}; errata E3: the mixer's parameters are learned with the rest",
     method="up to 8 updates on random batches; every tensor before and after",

@@ -39,7 +39,8 @@ LECTURE = "Albrecht et al. 2024, section 8.2 (policy-gradient methods): softmax 
 THEOREM = "Albrecht et al. 2024, section 8.2.1 (policy gradient theorem); arXiv 1506.02438, section 2"
 OUTPUTS = ("probabilities", "log_probabilities")
 NEVER = 2.0**-30
-WIDE = 512  # logits in single precision overflow exp beyond 88
+WIDE = 1024  # exp overflows beyond 88 in single precision, beyond 709 in double precision
+STEEP = 16
 
 
 # --- the rule, and a case ---------------------------------------------------------------------------------------------
@@ -97,16 +98,19 @@ def _arrays(case: Case) -> tuple[Array, Array]:
 # --- cases ------------------------------------------------------------------------------------------------------------
 
 
-def _draw(wide: bool = False, masked: bool = True, several: bool = False) -> Callable[..., Case]:
-    """Draw logits of up to 2, or of up to 512."""
+def _draw(
+    wide: bool = False, masked: bool = True, several: bool = False, tempting: bool = False
+) -> Callable[..., Case]:
+    """Draw logits of up to 2 and at times of up to 32, or in half of the cases of up to WIDE."""
 
     def draw(generator: np.random.Generator, k: int) -> Case:
         shape = tuple(int(size) for size in generator.integers((1 + several, 1, 1), (4, 4, 5)))
-        scale = WIDE / 2 if wide and k % 2 else 1.0
-        return {
-            "logits": (quarters(generator, shape) * scale).tolist(),
-            "available": one_at_least((generator.random(shape) < 0.6) | (not masked)).tolist(),
-        }
+        scale = WIDE / 2 if wide and k % 2 else STEEP if k % 8 == 6 else 1.0
+        logits = quarters(generator, shape) * scale
+        available = one_at_least((generator.random(shape) < 0.6) | (not masked))
+        if tempting and k % 4 == 2:  # the highest logits are those of unavailable actions
+            logits += WIDE * ~available
+        return {"logits": logits.tolist(), "available": available.tolist()}
 
     return draw
 
@@ -344,7 +348,7 @@ def policy_softmax(trial: Trial) -> Finding:
 )
 def policy_mask_gradient(trial: Trial) -> Finding:
     """Where masks make NaN in training, though the probabilities are right."""
-    return _searched(trial, _leaks_through_mask, "policy.mask_gradient", _draw(masked=True), gradients=True)
+    return _searched(trial, _leaks_through_mask, "policy.mask_gradient", _draw(tempting=True), gradients=True)
 
 
 @claim(

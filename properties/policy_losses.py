@@ -19,7 +19,16 @@ from marlspec.properties.cases import Case, counterexample, search, simpler_numb
 from marlspec.properties.claims import Counterexample, Finding, claim
 from marlspec.properties.procedure import Procedure, array_of, procedure
 from marlspec.properties.repeatable import METHOD, STATEMENT, changing, repeatable
-from marlspec.properties.steps import Judge, Size, first_difference, option, quarters, rechecked, slices_left_out
+from marlspec.properties.steps import (
+    Judge,
+    Size,
+    first_difference,
+    option,
+    quarters,
+    rechecked,
+    slices_left_out,
+    varied,
+)
 from marlspec.properties.trial import TargetError, Trial, errors_of_target
 
 Array = NDArray[Any]
@@ -27,6 +36,7 @@ Array = NDArray[Any]
 LECTURE = "Albrecht et al. 2024, section 8.2 (policy-gradient methods) and Algorithm 19, line 15"
 REDUCTIONS = ("mean", "agents", "sum")
 STEP = 2.0**-6
+STEEP = 16  # times 2: logits so far apart that log-probabilities fall below -30
 
 
 # --- the rule, and a case ---------------------------------------------------------------------------------------------
@@ -96,9 +106,9 @@ def _draw(generator: np.random.Generator, k: int) -> Case:
     """Draw rows of which all are kept."""
     rows, agents, actions = (int(size) for size in generator.integers((1, 1, 2), (4, 4, 5)))
     return {
-        "logits": quarters(generator, (rows, agents, actions)).tolist(),
+        "logits": (quarters(generator, (rows, agents, actions)) * (STEEP if k % 4 == 1 else 1)).tolist(),
         "actions": generator.integers(0, actions, (rows, agents)).tolist(),
-        "advantages": quarters(generator, (rows, agents)).tolist(),
+        "advantages": varied(generator, (rows, agents), k).tolist(),
         "mask": [True] * rows,
     }
 

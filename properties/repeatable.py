@@ -15,7 +15,7 @@ from marlspec.properties.trial import Trial
 Call = Callable[[Procedure, Case], NDArray[Any]]
 
 STATEMENT = "The same case gives the same answer every time, whatever was asked in between."
-METHOD = "a case, another one twice, and the first one again"
+METHOD = "a case, another one twice, and the first one again; the other one, asked alone of a target made afresh"
 TARGETS = 10  # made afresh, and asked in turn
 
 
@@ -28,20 +28,42 @@ def changing(trial: Trial, call: Call, case: Case, tolerance: float = 0.0) -> Co
         case: both cases, by the names first and second.
         tolerance: by how much the answers may differ.
     """
-    return _asked(procedure(trial), call, case, tolerance)
+    return _asked(procedure(trial), call, case, tolerance) or _remembering(trial, call, case, tolerance)
 
 
 def _asked(function: Procedure, call: Call, case: Case, tolerance: float) -> Counterexample | None:
     first, second, again, last = [call(function, case[name]) for name in ("first", "second", "second", "first")]
     for before, after, words in ((second, again, "second case"), (first, last, "first case")):
-        differs = ~((np.abs(after - before) <= tolerance) | (np.isnan(after) & np.isnan(before)))
-        if differs.any():
-            index = tuple(int(k) for k in np.argwhere(differs)[0])
+        index = _difference(before, after, tolerance)
+        if index is not None:
             computed = (
                 f"entry {list(index)} of the answer to the {words} is {before[index]:.9g}, later {after[index]:.9g}"
             )
             return counterexample(case, computed, "the same answer to first, second, second, first")
     return None
+
+
+def _remembering(trial: Trial, call: Call, case: Case, tolerance: float) -> Counterexample | None:
+    """Whether the second case has another answer where the first one was asked before it.
+
+    Targets made alike by chance of their own have nothing to compare: they must agree where neither was asked before.
+    """
+    alone, again = (call(procedure(trial), case["second"]) for _ in range(2))
+    asked = procedure(trial)
+    call(asked, case["first"])
+    after = call(asked, case["second"])
+    index = _difference(alone, after, tolerance)
+    if index is None or _difference(alone, again, tolerance) is not None:
+        return None
+    computed = (
+        f"entry {list(index)} of the answer to the second case is {after[index]:.9g}, asked alone {alone[index]:.9g}"
+    )
+    return counterexample(case, computed, "the same answer whatever was asked before")
+
+
+def _difference(before: NDArray[Any], after: NDArray[Any], tolerance: float) -> tuple[int, ...] | None:
+    differs = ~((np.abs(after - before) <= tolerance) | (np.isnan(after) & np.isnan(before)))
+    return tuple(int(k) for k in np.argwhere(differs)[0]) if differs.any() else None
 
 
 def repeatable(trial: Trial, draw: Draw, call: Call, smaller: Smaller, *, key: str, tolerance: float = 0.0) -> Finding:
@@ -59,6 +81,8 @@ def repeatable(trial: Trial, draw: Draw, call: Call, smaller: Smaller, *, key: s
         nonlocal asked, confirmed, unconfirmed
         asked += 1
         found = None if confirmed else _asked(targets[asked % TARGETS], call, case, tolerance)
+        if found is None and not confirmed:
+            found = _remembering(trial, call, case, tolerance)
         if found is None and not confirmed:
             return None
         afresh = changing(trial, call, case, tolerance)

@@ -118,6 +118,8 @@ class Declared:
 
         def said(name: str, default: Any, *others: Any) -> Any:
             value = getattr(buffer, name, getattr(factory, name, default))
+            if isinstance(default, str) and not isinstance(value, str):
+                return default  # a container or a method of the buffer's own that happens to have this name
             if others and value not in (default, *others):
                 raise TargetError(f"{name} = {value!r} says nothing: write one of {(default, *others)}")
             return value

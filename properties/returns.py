@@ -27,9 +27,9 @@ from marlspec.properties.steps import (
     Size,
     first_difference,
     option,
-    quarters,
     rechecked,
     slices_left_out,
+    varied,
 )
 from marlspec.properties.trial import Trial
 
@@ -144,8 +144,8 @@ def _draw(target: Procedure, ends: tuple[str, ...], least: tuple[int, int] = (1,
     def draw(generator: np.random.Generator, k: int) -> Case:
         shape = (int(generator.integers(least[0], 4)), int(generator.integers(least[1], 4 + k % 3)))
         flags = _flags(generator, layout, ends, shape)
-        rewards = quarters(generator, shape) * flags["mask"]
-        states = quarters(generator, (shape[0], shape[1] + 1))
+        rewards = varied(generator, shape, k) * flags["mask"]
+        states = varied(generator, (shape[0], shape[1] + 1), k)
         states[:, 2:] *= flags["mask"][:, :-1]  # the state after the end has a value, the padding behind it has none
         case: dict[str, Any] = {
             "rewards": rewards.tolist(),
@@ -154,7 +154,7 @@ def _draw(target: Procedure, ends: tuple[str, ...], least: tuple[int, int] = (1,
             "gamma": float(generator.choice(numbers.get("gamma", GAMMAS))),
         }
         if layout == "rollout":
-            case["final_values"] = quarters(generator, shape).tolist()
+            case["final_values"] = varied(generator, shape, k).tolist()
         if estimate == "n_step":
             return {**case, "steps": int(generator.choice(numbers.get("steps", range(1, shape[1] + 2))))}
         return {**case, "lam": float(generator.choice(numbers.get("lam", LAMBDAS)))}

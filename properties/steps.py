@@ -68,6 +68,13 @@ def quarters(generator: np.random.Generator, shape: Sequence[int], most: int = 8
     return generator.integers(-most, most + 1, shape) / 4
 
 
+def varied(generator: np.random.Generator, shape: Sequence[int], k: int) -> Array:
+    """Draw quarters of up to 2; in one case of eight up to 16, and in another one finer than half precision holds."""
+    if k % 8 == 3:
+        return quarters(generator, shape, 64)
+    return quarters(generator, shape, 2048) / 256 if k % 8 == 7 else quarters(generator, shape)
+
+
 def one_at_least(available: Array) -> Array:
     """Return the mask with the first action available wherever none is."""
     mask = available.copy()

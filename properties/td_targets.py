@@ -27,10 +27,10 @@ from marlspec.properties.steps import (
     first_difference,
     one_at_least,
     option,
-    quarters,
     rechecked,
     same,
     slices_left_out,
+    varied,
 )
 from marlspec.properties.trial import Trial
 
@@ -132,15 +132,15 @@ def _draw(target: Procedure, flags: Flags, masked: bool = False, least_rows: int
     def draw(generator: np.random.Generator, k: int) -> Case:
         rows, agents, actions = (int(size) for size in generator.integers((least_rows, 1, 1), (5, 4, 5)))
         shape = (rows, agents, 1 if backup == "value" else actions)
-        rewards = quarters(generator, (rows, 1 if sums else agents))
+        rewards = varied(generator, (rows, 1 if sums else agents), k)
         terminated, truncated = flags(generator, rows)
         below = 3.0 * (k % 3 == 0)  # a maximum below zero
         return {
             "rewards": np.broadcast_to(rewards, (rows, agents)).tolist(),
             "terminated": terminated.tolist(),
             "truncated": truncated.tolist(),
-            "next_values": (quarters(generator, shape) - below).tolist(),
-            "online_values": (quarters(generator, shape) - below).tolist(),
+            "next_values": (varied(generator, shape, k) - below).tolist(),
+            "online_values": (varied(generator, shape, k) - below).tolist(),
             "available": one_at_least((generator.random(shape) < 0.6) | (not masked)).tolist(),
             "gamma": float(generator.choice(GAMMAS)),
         }

@@ -37,6 +37,17 @@ class Leaf:
         value = self.value
         return float(torch.finfo(value.dtype).eps if isinstance(value, torch.Tensor) else np.finfo(value.dtype).eps)
 
+    @property
+    def counts(self) -> bool:
+        """Whether it is a module's counter; other integers may be indices, which cannot be any number."""
+        value = self.value
+        return (
+            self.buffer
+            and isinstance(value, torch.Tensor)
+            and value.dim() == 0
+            and value.dtype in (torch.int64, torch.int32)
+        )
+
     def numpy(self) -> Array:
         """Return a copy, real numbers in float64."""
         if isinstance(self.value, torch.Tensor):
@@ -62,6 +73,8 @@ def _leaves(holder: Any, prefix: str, what: str) -> list[tuple[str, Leaf]]:
     if isinstance(holder, nn.Module):
         parameters = [(dot + name, Leaf(value)) for name, value in holder.named_parameters()]
         return parameters + [(dot + name, Leaf(value, buffer=True)) for name, value in holder.named_buffers()]
+    if isinstance(holder, np.generic):  # what arithmetic makes of an array without axes
+        return [(prefix or "values", Leaf(_unwritable(holder)))]
     if isinstance(holder, (torch.Tensor, np.ndarray)):
         return [(prefix or "values", Leaf(holder))]
     if isinstance(holder, Mapping):
@@ -74,6 +87,12 @@ def _leaves(holder: Any, prefix: str, what: str) -> list[tuple[str, Leaf]]:
     return [leaf for name, part in pairs for leaf in _leaves(part, dot + name, what)]
 
 
+def _unwritable(scalar: "np.generic") -> Array:
+    array = np.array(scalar)
+    array.flags.writeable = False  # since nothing that is written would reach the holder
+    return array
+
+
 def snapshot(holder: Any, what: str) -> Snapshot:
     """Return copies of all tensors by name."""
     return {name: leaf.numpy() for name, leaf in leaves(holder, what).items()}
@@ -81,6 +100,8 @@ def snapshot(holder: Any, what: str) -> Snapshot:
 
 def overwrite(holder: Any, what: str, seed: int, buffers: bool) -> None:
     """Write eighths between -4 and 4, which every floating type holds exactly, over all real numbers, in place.
+
+    Counters among the buffers, as of batches in running statistics, get other numbers, too.
 
     Args:
         holder: the network.
@@ -93,7 +114,11 @@ def overwrite(holder: Any, what: str, seed: int, buffers: bool) -> None:
     """
     generator = np.random.default_rng(seed)
     for name, leaf in leaves(holder, what).items():
-        if not leaf.floating or (leaf.buffer and not buffers):
+        if leaf.buffer and not buffers:
+            continue
+        if leaf.counts:
+            leaf.value.fill_(int(generator.integers(100)))  # type: ignore[union-attr]
+        if not leaf.floating:
             continue
         numbers = generator.integers(-32, 33, tuple(leaf.value.shape)) / 8
         if isinstance(leaf.value, torch.Tensor):

@@ -152,13 +152,13 @@ def solver_zero_sum(hello, payoffs):
     first, second = rows(payoffs)
     counts = [[0] * len(first), [0] * len(first[0])]
     i = j = 0
-    for _ in range(20000):
+    for _ in range(3000):
         counts[0][i] += 1
         counts[1][j] += 1
         gains = [sum(c * u for c, u in zip(counts[1], line, strict=True)) for line in first]
         losses = [sum(c * line[k] for c, line in zip(counts[0], second, strict=True)) for k in range(len(counts[1]))]
         i, j = gains.index(max(gains)), losses.index(max(losses))
-    return [[count / 20000 for count in own] for own in counts]
+    return [[count / 3000 for count in own] for own in counts]
 
 
 def td_target(hello, rewards, terminated, truncated, next_values, online_values, available, gamma):
