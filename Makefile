@@ -1,19 +1,25 @@
 # `make run` judges the reference and the installed third-party mixers, trains on the lecture's games and writes
-# report/index.html; `make test` lints, type-checks and tests. Each sets up .venv by itself where it has to.
+# report/index.html; `make test` lints, type-checks and tests; `make test-all` also judges every mutant of the judge.
+# Each sets up .venv by itself where it has to.
 # `make bench` measures speed and keeps a record; `make bench-compare` compares with the last one; both take BENCH, for
 # instance BENCH='--only w1 --clock cpu'. `make peers` makes the environments of the peers that ours is compared with.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test lint bench bench-compare peers clean
+.PHONY: run test test-all lint bench bench-compare peers clean
 
 run: $(READY)
 	$(BIN)/python examples/main_job.py
 
-# The reference's own verdicts from 120 cases each; `pytest properties/` takes them all.
+# The reference's own verdicts from 120 cases each; `pytest properties/` takes 200.
+PYTEST := $(BIN)/pytest -q -n 2 --benchmark-disable --examples 120
+
 test: lint
-	$(BIN)/pytest -q -n 2 --benchmark-disable --examples 120
+	$(PYTEST) -m 'not thorough'
+
+test-all: lint
+	$(PYTEST)
 
 lint: $(READY)
 	$(BIN)/ruff check .

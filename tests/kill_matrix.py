@@ -41,14 +41,18 @@ BATCHES = 8  # enough for a verdict on a role with sizes, whose batches hold man
 TRACED_EVERY = 10  # seeds: igm.equivalence traces the variant anew for each one, which takes most of the time
 
 
-FAMILIES = [importlib.import_module(f"mutants.{path.stem}") for path in sorted((ROOT / "mutants").glob("*.py"))
-            if not path.stem.startswith("test_")]  # fmt: skip
+MODULES = [path.stem for path in sorted((ROOT / "mutants").glob("*.py")) if not path.stem.startswith(("test_", "__"))]
+FAMILIES = [importlib.import_module(f"mutants.{name}") for name in (*MODULES, "blind")]
 
 
 def by_name(which: str) -> dict[str, Target]:
     """The targets of all families' lists of that name, under their roles and names, as in "mixer no_abs"."""
-    targets = dict.fromkeys(target for family in FAMILIES for target in getattr(family, which, ()))
-    named = {f"{target.role} {target.name}": target for target in targets}
+    targets = {
+        target: " (blind)" if family.__name__ == "mutants.blind" else ""
+        for family in FAMILIES
+        for target in getattr(family, which, ())
+    }
+    named = {f"{target.role} {target.name}{suffix}": target for target, suffix in targets.items()}
     assert len(named) == len(targets)
     return named
 
@@ -83,12 +87,13 @@ def row(name: str) -> Row:
     target = BAD[name]
     report = check(target.factory, target.role)
     refuted = [verdict for verdict in report.verdicts if verdict.outcome == "refuted"]
+    own = name.removeprefix(f"{target.role} ")
     if not refuted:
-        return Row(target.name, target.role, target.edit, (), 0, 0.0, "")
+        return Row(own, target.role, target.edit, (), 0, 0.0, "")
     first = refuted[0]
     assert first.witness is not None
     return Row(
-        target.name,
+        own,
         target.role,
         target.edit,
         tuple(verdict.claim_id for verdict in refuted),
@@ -115,7 +120,8 @@ def page(rows: Sequence[Row]) -> str:
         "# Kill matrix",
         "",
         "Which claim refutes which broken target, at the default budget. Made by `python tests/kill_matrix.py`; the",
-        "targets stand in `tests/mutants/`. Inputs, seconds and witness are those of the first claim that refutes; the",
+        "targets stand in `tests/mutants/`; those in `tests/mutants/blind/` are marked, whose author knew the roles and no",
+        "claim. Inputs, seconds and witness are those of the first claim that refutes; the",
         "seconds are those of a process that has judged before (loading the tracer takes about 2 more).",
         "",
         "## Claims",

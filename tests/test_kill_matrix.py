@@ -10,7 +10,7 @@ from marlspec.properties.verdicts import Witness
 
 from .mutants import joint_values, mixers, variants
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
 
 BAD = (*mixers.BAD, *joint_values.BAD)
 GOOD = (*variants.GOOD, *joint_values.GOOD)

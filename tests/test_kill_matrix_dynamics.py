@@ -12,7 +12,7 @@ from marlspec.properties.judge import replay
 
 from .mutants.dynamics import BAD, GOOD, MEASURES, Tag
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
 
 by_name = {target.name: target for target in GOOD}
 LONG = {"late_agents_stay", "caught_agents_return"}  # nobody is late before ten steps

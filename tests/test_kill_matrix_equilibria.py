@@ -8,7 +8,7 @@ from marlspec.properties.judge import replay
 
 from .mutants.equilibria import BAD, GOOD
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
 
 
 def names(target):

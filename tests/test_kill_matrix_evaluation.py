@@ -9,7 +9,7 @@ from marlspec.properties.judge import replay
 
 from .mutants.evaluation import BAD, GOOD
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
 
 BROKEN, KEPT = 1e-3, 1e-5
 SINGLE = {"torch_single": 1e-4, "backup_in_torch": 1e-4}  # compute in float32

@@ -12,7 +12,7 @@ from marlspec.properties.judge import replay
 
 from .mutants import counterfactual, counterfactual_critics, exploration, policies, policy_losses, returns, td_targets
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
 
 FAMILIES = {
     "td_target": td_targets,

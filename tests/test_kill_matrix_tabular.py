@@ -9,7 +9,7 @@ from marlspec.properties.judge import replay
 
 from .mutants.tabular import BAD, GOOD
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
 
 BROKEN, KEPT = 1e-3, 1e-12
 SINGLE = {"single_table": 1e-5}  # computes in float32

@@ -10,7 +10,7 @@ from marlspec.properties.judge import replay
 
 from .mutants.target_networks import BAD, GOOD
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
 
 by_name = {target.name: target for target in GOOD}
 MEASURES = {target.violation.promise: target.violation for target in BAD}

@@ -12,7 +12,7 @@ from marlspec.cli import run
 from marlspec.errors import InputError
 from marlspec.properties.selfcheck import selfcheck_command
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
 
 ROOT = Path(__file__).parents[1]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .blind import BAD, GOOD
+from .blind import ALL_BAD, GOOD
 from .target import Target
 
 BROKEN, KEPT, KEPT_IN_SINGLE = 1e-6, 1e-9, 1e-4

@@ -12,6 +12,8 @@ import torch
 
 from marlspec.reference.listing import algorithm_files
 
+pytestmark = pytest.mark.thorough
+
 DEEP = [name for name, path in algorithm_files().items() if path.parent.name != "tabular"]
 SCRIPT = """
 import functools, json, sys

@@ -8,6 +8,8 @@ import pytest
 
 from marlspec.reference.listing import algorithm_files
 
+pytestmark = pytest.mark.thorough
+
 DEEP = [name for name, path in algorithm_files().items() if path.parent.name != "tabular"]
 RUNS = [*((name, "foraging:8x8-2p-3f-coop") for name in DEEP), ("vdn", "climbing")]
 STEPS = {"qmix_episodes": "33"}  # its first update waits for a batch of 32 episodes

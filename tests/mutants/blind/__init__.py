@@ -25,4 +25,19 @@ SUBJECTS = (
     learners,
 )
 GOOD: tuple[Target, ...] = tuple(target for subject in SUBJECTS for target in subject.GOOD)
-BAD: tuple[Target, ...] = tuple(target for subject in SUBJECTS for target in subject.BAD)
+ALL_BAD: tuple[Target, ...] = tuple(target for subject in SUBJECTS for target in subject.BAD)
+
+# What these do is reported for what it is, an error of the target, and no counterexample.
+WRITES = "the target wrote into its argument"
+REPORTED = {
+    "writes_into_values": WRITES,
+    "clears_next_values": WRITES,
+    "writes_into_the_policy": WRITES,
+    "writes_into_logits": WRITES,
+    "writes_into_utilities": WRITES,
+    "one_row_without_axis": "observations has shape [2, 2]; return shape [1, 2, 2]",
+}
+# Where no gradient of torch arrives, this claim does not apply, and the report says so.
+NOT_SEEN = {"fixed_batch_size": "learner.mean"}
+
+BAD = tuple(target for target in ALL_BAD if target.name not in REPORTED and target.name not in NOT_SEEN)
