@@ -74,7 +74,7 @@ def main() -> int:
     parser.add_argument(
         "--sampled", type=int, default=3_000, help="updates on sampled data (the lecture: at most 20 000)"
     )
-    parser.add_argument("--enumerated", type=int, default=8_000, help="updates on enumerated data, at most")
+    parser.add_argument("--enumerated", type=int, default=6_000, help="updates on enumerated data, at most")
     parser.add_argument(
         "--examples", type=int, default=120, help="cases for each claim about anything but a mixer (those take 200)"
     )

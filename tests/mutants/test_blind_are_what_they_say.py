@@ -5,6 +5,8 @@ import pytest
 from .blind import ALL_BAD, GOOD
 from .target import Target
 
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
+
 BROKEN, KEPT, KEPT_IN_SINGLE = 1e-6, 1e-9, 1e-4
 GOOD_BY_NAME = {target.name: target for target in GOOD}
 ROLES = sorted({target.role for target in GOOD})

@@ -5,6 +5,8 @@ import pytest
 from . import equilibria
 from .target import Target
 
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
+
 BROKEN, KEPT = 1e-3, 1e-6
 GOOD_BY_NAME = {target.name: target for target in equilibria.GOOD}
 

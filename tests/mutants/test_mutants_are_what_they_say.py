@@ -25,6 +25,8 @@ from .violations import (
     unmoved_by,
 )
 
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
+
 GOOD = variants.GOOD + joint_values.GOOD
 BAD = mixers.BAD + joint_values.BAD
 GOOD_BY_NAME = {target.name: target for target in GOOD}

@@ -17,6 +17,7 @@ from marlspec.properties.verdicts import Witness, read_witness
 
 from ..mutants import (
     counterfactual,
+    counterfactual_critics,
     dynamics,
     equilibria,
     evaluation,
@@ -44,6 +45,7 @@ FAMILIES = (
     td_targets,
     returns,
     counterfactual,
+    counterfactual_critics,
     policy_losses,
     policies,
     exploration,

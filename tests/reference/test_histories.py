@@ -16,7 +16,7 @@ from marlspec.reference.parts.enumeration import joint_table, utility_table
 from marlspec.reference.parts.evaluation import evaluate
 from marlspec.reference.parts.training import train
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
 
 S, n, o, z, A = 2, 2, 4, 5, 3
 h = o + A

@@ -22,7 +22,7 @@ from marlspec.reference.reproduction.figures import (
 from marlspec.reference.reproduction.published import PUBLISHED
 from marlspec.reference.reproduction.tables import ALGORITHMS, Learned, as_markdown, best_fit, learned
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
 
 SCALE = runs.Scale(seeds=3)
 FIGURE = Figure(
