@@ -8,7 +8,7 @@ import pytest
 
 from marlspec.properties import check
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
 
 PAGE = (Path(__file__).parent.parent / "docs" / "judging.md").read_text(encoding="utf-8")
 ADAPTERS = {

@@ -8,7 +8,7 @@ import pytest
 
 from marlspec.properties import check
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
 
 ROOT = Path(__file__).parent.parent
 ADAPTERS = ROOT / "examples" / "torchrl_mixers.py"

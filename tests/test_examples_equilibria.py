@@ -7,7 +7,7 @@ import pytest
 
 from marlspec.properties import check
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 ROLE = "equilibrium_solver"

@@ -13,7 +13,7 @@ import pytest
 from marlspec.cli import run
 from marlspec.properties import check
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
 
 ROOT = Path(__file__).parent.parent
 QUICK = {"sizes": [(2, 3)], "examples": 48}

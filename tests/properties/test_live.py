@@ -22,7 +22,7 @@ from marlspec.properties.roles import ROLES
 from marlspec.properties.trial import TargetError
 from marlspec.properties.verdicts import Witness
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
 
 TARGET = Path(__file__).parents[1] / "targets" / "live.py"
 SCHEMA = Path(protocol.__file__).parent / "schemas" / "live-1.schema.json"

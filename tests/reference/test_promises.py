@@ -19,6 +19,8 @@ from marlspec.reference.parts.config import Config
 from marlspec.reference.parts.networks import AgentNetworks
 from marlspec.reference.parts.training import Run, RunOptions, created, train
 
+pytestmark = pytest.mark.thorough
+
 DEEP = [name for name, path in algorithm_files().items() if path.parent.name != "tabular"]
 COMMON_REWARD_ONLY = ["coma", "qmix", "qmix_episodes", "vdn"]
 SETTINGS = {"seeds": 2, "copies": 3, "hidden": (4, 3)}

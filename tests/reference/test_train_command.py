@@ -18,7 +18,7 @@ from marlspec.reference.listing import algorithm_files
 from marlspec.reference.parts import checkpoints, metrics
 from marlspec.reference.parts.config import Config
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
 
 TINY = ["--steps", "4", "--hidden", "4", "--copies", "2"]
 REPLAY = ["--batch-size", "4", "--capacity", "16"]

@@ -12,7 +12,7 @@ from marlspec.reference.decomposition.qmix import QMIX
 from marlspec.reference.decomposition.vdn import VDN
 from marlspec.reference.parts.enumeration import enumerated_batch, joint_table, utility_table
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
 
 
 def settle(learner):

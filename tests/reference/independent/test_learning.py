@@ -15,7 +15,7 @@ from marlspec.reference.parts.enumeration import utility_table
 from marlspec.reference.parts.policies import log_policy
 from marlspec.reference.solution.nash import pure_equilibria
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
 
 SEEDS = 5
 
