@@ -297,7 +297,7 @@ def policy_own(trial: Trial) -> Finding:
 
 @claim(
     "policy.simplex",
-    "Probabilities are not negative and add up to one, with logits of up to 512 too.",
+    f"Probabilities are not negative and add up to one, with logits of up to {WIDE} too.",
     roles=("policy",),
     cite=LECTURE,
     method="drawn logits, small and large, and masks",

@@ -216,7 +216,8 @@ class TDTarget(Protocol):
             truncated: whether the episode is cut at s', by a time limit; where both hold it is terminal.
             next_values: what the target network says of each agent's actions in s', available or not; with
                 backup = "value" of the state alone (A = 1).
-            online_values: what the online network says of them.
+            online_values: what the online network says of them; of equal ones double Q-learning may take any. All
+                values are finite.
             available: which actions an agent has in s', one at least, whether it is terminal or not.
             gamma: the discount.
 
@@ -252,7 +253,8 @@ class ReturnEstimator(Protocol):
                 and equal to values at t + 1 wherever the same episode goes on.
             terminated: whether s_(t+1) is terminal.
             truncated: whether the episode is cut at s_(t+1), by a time limit; where both hold it is terminal.
-            mask: whether time step t is one of the episode's; False for padding, which has no flags.
+            mask: whether time step t is one of the episode's; False for padding, which has no flags. An episode that
+                stops before its row does has a flag at its last step; one that fills the row without a flag goes on.
             gamma: the discount.
             lam: lambda; with estimate = "n_step" the number of steps, an integer from 1.
         """
@@ -345,7 +347,8 @@ class EpsilonGreedy(Protocol):
         Args:
             utilities: of each agent's actions, available or not.
             available: which actions an agent has, one at least.
-            epsilon: the probability of exploring.
+            epsilon: the probability of exploring: an even draw among all available actions, the greedy one too. Each
+                agent of each row explores or not by a draw of its own. Of equal utilities any may be greedy.
         """
 
 
