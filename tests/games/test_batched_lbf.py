@@ -16,6 +16,8 @@ from marlspec.games import lbf
 from marlspec.games.batched import BatchedGame
 from marlspec.games.batched_lbf import Foraging, ForagingSettings, ForagingState, foraging_settings
 
+pytestmark = pytest.mark.thorough
+
 NONE, NORTH, SOUTH, WEST, EAST, LOAD = range(6)
 
 

@@ -32,6 +32,8 @@ from marlspec.games.combat import (
 )
 from marlspec.properties import check
 
+pytestmark = pytest.mark.thorough
+
 MARINE, ZEALOT, STALKER = KINDS["m"], KINDS["z"], KINDS["s"]
 MOVES = {NORTH: (-1, 0), SOUTH: (1, 0), EAST: (0, 1), WEST: (0, -1)}
 

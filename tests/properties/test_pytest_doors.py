@@ -14,6 +14,8 @@ from marlspec.properties import check, parametrize_with_claims
 from marlspec.properties.claims import claims_of
 from marlspec.properties.testing import ClaimCheck, NotJudged, Refuted
 
+pytestmark = pytest.mark.thorough
+
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[2]

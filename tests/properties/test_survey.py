@@ -16,6 +16,8 @@ from marlspec.properties.roles import ROLES
 from marlspec.properties.survey import Entry, Row, read_entries
 from marlspec.properties.verdicts import Witness
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[2]
 TARGETS = ROOT / "tests" / "targets"
 PAGE = f"# Findings\n\n{surveying.BEGIN}\nold\n{surveying.END}\n\nby hand\n"

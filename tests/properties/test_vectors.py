@@ -18,6 +18,8 @@ from marlspec.properties.vectors.numbers import decoded
 from marlspec.properties.vectors.verifying import compare
 from marlspec.properties.vectors.writing import FUNCTIONS, SCHEMA_FILES, files, record_of, write_vectors
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -24,6 +24,8 @@ from marlspec.reference.solution.figure import Solutions, draw_rewards, save_fig
 from marlspec.reference.solution.nash import expected_rewards
 from marlspec.reference.solution.pareto import is_pareto_optimal
 
+pytestmark = pytest.mark.thorough
+
 TWO_AGENTS = ["chicken", "prisoners-dilemma", "battle-of-the-sexes", "climbing", "matching-pennies", "stag-hunt"]
 CONSTANT = NormalFormGame.common_reward([[3, 3], [3, 3]])
 

@@ -27,7 +27,7 @@ from marlspec.reference.solution.pareto import pareto_optimal_actions
 from marlspec.reference.solution.profiles import pure_profile
 from marlspec.reference.solution.sequential import is_nash as is_markov_nash
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.thorough]
 
 COMMON_REWARD = [name for name, game in catalogue().items() if game.is_common_reward]
 LARGE = {
