@@ -620,7 +620,7 @@ def _forgetful(trial: Trial, case: Case) -> Counterexample | None:
         torch.save(first.made.state_dict(), file)
     file.seek(0)
     with errors_of_target("as load_state_dict(state)"):
-        second.made.load_state_dict(torch.load(file, weights_only=False))
+        second.made.load_state_dict(torch.load(file, weights_only=False))  # written above, by the target itself
     for learner in (first, second):
         with Stream(case["seed"]).active():
             _trained(trial, case, learner, case["before"], case["updates"])

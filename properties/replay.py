@@ -204,6 +204,18 @@ class Buffer:
         with errors_of_target("as len(buffer)"):
             return len(self.made)
 
+    @staticmethod
+    def rows(drawn: Any) -> int:
+        """Return how many rows a sampled batch has.
+
+        Raises:
+            TargetError: it is no mapping with observations.
+        """
+        try:
+            return len(drawn["observations"])
+        except Exception as error:
+            raise TargetError(f"sample() must return a mapping with observations: {error!r}") from error
+
     def fields(self, drawn: Any, B: int) -> dict[str, Array]:
         """Return a sampled batch as arrays [B, ..], or [B, T, ..] with the field `filled` for episodes.
 
@@ -610,12 +622,12 @@ def _unrefused(trial: Trial, case: Case) -> Counterexample | None:
     else:
         try:
             drawn = buffer.made.sample(B)
-        except Exception:
+        except Exception:  # of whatever kind: a refusal is what is asked for
             return None
     stored = f"{buffer.count} item{'s' * (buffer.count != 1)} stored"
     if not may_repeat:
         return counterexample(case, f"with {stored}, sample({B}) answers", "a refusal by an exception")
-    rows = len(drawn["observations"])
+    rows = buffer.rows(drawn)
     if rows != B:
         return counterexample(case, f"with {stored}, sample({B}) returns {rows} rows", f"{B} rows, or an exception")
     strange = buffer.strange(buffer.fields(drawn, B))

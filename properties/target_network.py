@@ -150,13 +150,15 @@ def _reload(pair: Pair, k: Any) -> str | None:
     """Save, spoil both networks, and load: into the same object, and into a fresh one."""
     saved = pair.networks()
     state = io.BytesIO()
-    torch.save(pair.call("state_dict"), state)
+    saved_state = pair.call("state_dict")
+    with errors_of_target("as torch.save(state_dict())"):
+        torch.save(saved_state, state)
     other = _made(pair.trial)
     for who, receiver in (("a fresh one", other), ("the one it was saved from", pair)):
         receiver.write(k + 1)
         _spoil(receiver, k)
         state.seek(0)
-        receiver.call("load_state_dict", torch.load(state, weights_only=False))
+        receiver.call("load_state_dict", torch.load(state, weights_only=False))  # written above, by the target itself
         for name, now, before in zip(("online", "target"), receiver.networks(), saved, strict=True):
             found = first_difference(now, before)
             if found is not None:

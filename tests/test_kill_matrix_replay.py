@@ -103,6 +103,17 @@ class Undeclared(by_name["ring"].factory):
     eviction = "youngest"
 
 
+class ListWhenShort(by_name["ring"].factory):
+    def sample(self, batch_size):
+        return super().sample(batch_size) if batch_size <= len(self) or not len(self) else []
+
+
+def test_what_is_no_batch_is_an_error_where_a_refusal_was_due():
+    report = check(ListWhenShort, "replay_buffer", claims=["replay.short"], examples=110)
+    assert report.exit_code == 2
+    assert "must return a mapping with observations" in report.verdicts[0].reason
+
+
 @pytest.mark.parametrize(
     ("factory", "words"),
     [

@@ -93,6 +93,17 @@ class NoSync:
         self.online = self.target = {"w": np.zeros(2)}
 
 
+class UnsavableState(by_name["agents"].factory):
+    def state_dict(self):
+        return {"w": lambda: None}
+
+
+def test_a_state_that_cannot_be_saved_is_an_error():
+    report = check(UnsavableState, "target_network", claims=["target_network.saved"], examples=110)
+    assert report.exit_code == 2
+    assert "called as torch.save(state_dict())" in report.verdicts[0].reason
+
+
 class OtherShapes(by_name["functional"].factory):
     def __init__(self):
         super().__init__()
