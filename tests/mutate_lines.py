@@ -335,6 +335,7 @@ def main() -> int:
     import numpy  # noqa: F401
     import pytest  # noqa: F401
     import torch
+    import torch._dynamo  # the optimisers load it, which would take most of each child's time
 
     torch.set_num_threads(1)
     from marlspec.reference.listing import algorithm_files
