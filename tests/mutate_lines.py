@@ -4,9 +4,9 @@
 
 For each statement that carries a marker, single edits are made in the source: operators swapped, signs flipped,
 constants shifted, comparisons turned, a target network replaced by the online one, methods and arguments exchanged,
-statements deleted. Each edit runs tests/reference/**/test_NAME.py in a forked child whose module has the changed
-source. The edits that change nothing that a test could see are listed below with the reason. Exit code 1 if any other
-edit survives.
+statements deleted. Each edit runs tests/reference/**/test_NAME.py, and then what tests/reference/test_promises.py asks
+of every deep algorithm, in a forked child whose module has the changed source. The edits that change nothing that a
+test could see are listed below with the reason. Exit code 1 if any other edit survives.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TESTS = Path(__file__).parent
+PROMISES = TESTS / "reference" / "test_promises.py"
 LIMIT = 120.0
 
 SQUARED = "the loss squares the difference"
@@ -30,6 +31,8 @@ EQUAL_REWARDS = "the agents' rewards are equal"
 ABSOLUTE = "the absolute value follows"
 ZERO = "minus zero is zero"
 ALIKE = "both hold one entry for each agent"
+ONE_TUPLE = "all are of one NamedTuple, so of one length"
+PRODUCT = "the two are multiplied, entry by entry"
 EQUIVALENT = {
     ("losses = loss(y, self.value(batch))  # 16", "(loss(self.value(batch), y))"): SQUARED,
     ("losses = loss(y, self.value(batch))  # 18-20", "(loss(self.value(batch), y))"): SQUARED,
@@ -47,6 +50,16 @@ EQUIVALENT = {
     ): ZERO,
     ("for q, choice in zip(self.q, draw.choices, strict=True):  # 5-7", "(zip(self.q, draw.choices))"): ALIKE,
     ("for q, choice in zip(self.q, draw.choices, strict=True):  # 5-7", "False"): ALIKE,
+    ("critic_losses = critic_loss(y, values)  # 16", "(critic_loss(values, y))"): SQUARED,
+    (
+        "self.learn(Episodes(*(torch.stack(field, 2) for field in zip(*steps, strict=True))))  # 8",
+        "(zip(*steps))",
+    ): ONE_TUPLE,
+    ("self.learn(Episodes(*(torch.stack(field, 2) for field in zip(*steps, strict=True))))  # 8", "False"): ONE_TUPLE,
+    (
+        "losses = loss(G, self.log_probability(batch), batch.running).sum(-1)  # 9 (D1)",
+        "(loss(self.log_probability(batch), G, batch.running))",
+    ): PRODUCT,
 }
 
 OPERATORS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult, ast.Mod: ast.FloorDiv}
@@ -277,17 +290,22 @@ def _be_the_child(module_name: str, source: str, test: Path) -> None:
         parent, _, name = module_name.rpartition(".")
         setattr(sys.modules[parent], name, module)
         exec(compile(source, f"{name}.py", "exec"), module.__dict__)
-        code = run_tests(test)
+        code = run_tests(test) or run_tests(PROMISES, f"{name}]")
     finally:
         os._exit(code)
 
 
-def run_tests(test: Path) -> int:
-    """Run one test file in this process, as plainly as possible."""
+def run_tests(test: Path, wanted: str = "") -> int:
+    """Run one test file in this process, as plainly as possible, or those of its tests whose names hold the wanted.
+
+    Returns 0 where none fails, as where none is wanted.
+    """
     import pytest
 
     plain = ["-c", os.devnull, "--rootdir", str(TESTS.parent), "--import-mode=importlib", "-p", "no:marlspec"]
-    return int(pytest.main([*plain, "-p", "no:cacheprovider", "-p", "no:xdist", "-x", "-q", str(test)]))
+    quiet = ["-p", "no:cacheprovider", "-p", "no:xdist", "-x", "-q", "-k", wanted]
+    code = pytest.main([*plain, *quiet, str(test)])
+    return 0 if code == pytest.ExitCode.NO_TESTS_COLLECTED else int(code)
 
 
 def judge(name: str, jobs: int) -> int:
