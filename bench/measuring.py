@@ -12,7 +12,7 @@ import torch
 from marlspec.reference.parts.learner import Learner
 
 from .floors import lasting, work
-from .workloads import PLAIN, require_form, steps_of, synchronise
+from .workloads import PLAIN, steps_of, synchronise
 
 WARM_UP = 5
 ROUNDS = 10
@@ -29,7 +29,6 @@ def measure(
     What the record needs is left in benchmark.extra_info: the name and the facts, the steps of a round, updates and
     environment steps of each step, seconds until it was warm ("cold": with compilation), peak memory and work.
     """
-    require_form(form)
     if benchmark.disabled and form != PLAIN:
         pytest.skip(NOT_MEASURED)
     with steps_of(learner, form) as step:

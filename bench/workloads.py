@@ -1,6 +1,5 @@
 """What is measured: learners in training, each with a name that stays the same from record to record."""
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -67,20 +66,13 @@ def fill(replay: ReplayBuffer[Any]) -> None:
     for name in replay.names:
         field = replay.get_buffer(name)
         field.copy_(field[rows])
-    replay.size = replay.capacity
+    replay.set_extra_state({"size": replay.capacity, "cursor": replay.cursor})
 
 
 def synchronise(device: torch.device) -> None:
     """Wait until a device has done all that it was asked for."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def require_form(form: str) -> None:
-    """Skip a form of the step that the training loop does not have."""
-    lacking = OPTIONS[form].keys() - inspect.signature(stepping).parameters.keys()
-    if lacking:
-        pytest.skip(f"the training loop's stepping() has no option {', '.join(lacking)}")
 
 
 @contextmanager

@@ -51,6 +51,7 @@ EQUIVALENT = {
     ("for q, choice in zip(self.q, draw.choices, strict=True):  # 5-7", "(zip(self.q, draw.choices))"): ALIKE,
     ("for q, choice in zip(self.q, draw.choices, strict=True):  # 5-7", "False"): ALIKE,
     ("critic_losses = critic_loss(y, values)  # 16", "(critic_loss(values, y))"): SQUARED,
+    ("critic_losses = critic_loss(y, values)  # 17", "(critic_loss(values, y))"): SQUARED,
     (
         "self.learn(Episodes(*(torch.stack(field, 2) for field in zip(*steps, strict=True))))  # 8",
         "(zip(*steps))",

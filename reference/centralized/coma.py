@@ -226,6 +226,12 @@ class COMA(ActorLearner):
         self.updates += 1
         return total + losses.detach()
 
+    def phase(self) -> tuple[Any, ...]:
+        """What epsilon is, and after which of the critic's updates the target network is copied."""
+        T = self.config.horizon
+        copies = [k % self.config.target_interval == 0 for k in range(self.updates * T + 1, (self.updates + 1) * T + 1)]
+        return self.epsilon(self.updates), *copies
+
     @torch.no_grad()
     def act(self, state: Any, greedy: bool = False) -> Int[Tensor, "seeds K n"]:
         """Draw actions from the policies, or take the most probable ones."""

@@ -206,6 +206,10 @@ class ParetoAC(ActorLearner):
         approach(self.theta_bar_q, self.theta_q, self.config.tau)  # 11
         return losses.detach()
 
+    def phase(self) -> tuple[Any, ...]:
+        """The weight of the entropy."""
+        return (self.entropy_coefficient(self.updates),)
+
     def time_step(self) -> Rollout:
         """Play one time step of every copy, and draw actions in the histories that it led to; fields [seeds, K, ..]."""
         state = self.game_state

@@ -77,6 +77,10 @@ class Learner(nn.Module, ABC):
     def act(self, state: Any, greedy: bool = False) -> Int[Tensor, "seeds K n"]:
         """Choose actions in a game state of S * K copies, as when training or, greedily, as when evaluating."""
 
+    def phase(self) -> tuple[Any, ...]:
+        """Return what decides, besides the tensors on the device, which operations the next step makes (capture.py)."""
+        return ()
+
     @property
     @abstractmethod
     def behaviour(self) -> AgentNetworks:
@@ -180,6 +184,10 @@ class ValueLearner(Learner):
         super().__init__(game, config)
         self.config: Config = config
         self.epsilon = epsilon_schedule(config)
+
+    def phase(self) -> tuple[Any, ...]:
+        """How much is stored, how often actions are random, and whether target networks are copied."""
+        return self.replay.size, self.epsilon(self.t), (self.updates + 1) % self.config.target_interval == 0
 
     @property
     def behaviour(self) -> UtilityNetworks:

@@ -23,9 +23,11 @@ class ReplayBuffer(nn.Module, Generic[Transition]):
         names: its fields.
         size: how many transitions of each seed are stored.
         cursor: the slot of the next one.
+        slot: the same on the device, where rows are computed.
     """
 
     offsets: Tensor
+    slot: Tensor
 
     def __init__(self, capacity: int, example: Transition, seeds: int = 1, device: torch.device | str = "cpu") -> None:
         """Allocate the fields, with the shapes and types of one example transition (without batch axes).
@@ -45,6 +47,7 @@ class ReplayBuffer(nn.Module, Generic[Transition]):
             self.register_buffer(name, field)
         offsets = torch.arange(seeds, device=device).unsqueeze(-1) * capacity
         self.register_buffer("offsets", offsets, persistent=False)
+        self.register_buffer("slot", torch.zeros((), dtype=torch.int64, device=device), persistent=False)
 
     def store(self, transition: Transition) -> None:
         """Write K transitions of each seed: fields of shape [seeds, K, ..].
@@ -55,10 +58,15 @@ class ReplayBuffer(nn.Module, Generic[Transition]):
         K = transition[0].shape[1]
         if self.capacity < K:
             raise InputError(f"{K} transitions at once do not fit into a replay buffer of capacity {self.capacity}")
-        slots = torch.arange(self.cursor, self.cursor + K, device=self.offsets.device) % self.capacity
+        slots = (self.slot + torch.arange(K, device=self.offsets.device)) % self.capacity
         rows = (self.offsets + slots).flatten()
         for name, value in zip(self.names, transition, strict=True):
             self._field(name).index_copy_(0, rows, value.flatten(0, 1))
+        self.slot.add_(K).remainder_(self.capacity)
+        self.count(K)
+
+    def count(self, K: int) -> None:
+        """Count K more transitions of each seed as stored."""
         self.cursor = (self.cursor + K) % self.capacity
         self.size = min(self.size + K, self.capacity)
 
@@ -84,3 +92,4 @@ class ReplayBuffer(nn.Module, Generic[Transition]):
     def set_extra_state(self, state: Any) -> None:
         """Take up a saved get_extra_state."""
         self.size, self.cursor = state["size"], state["cursor"]
+        self.slot.fill_(self.cursor)

@@ -28,6 +28,7 @@ from torch import Tensor
 from marlspec.errors import InputError
 from marlspec.games.batched import BatchedGame
 from marlspec.reference.parts import checkpoints
+from marlspec.reference.parts.capture import captured_step
 from marlspec.reference.parts.checkpoints import Checkpoint
 from marlspec.reference.parts.compilation import compiled_step
 from marlspec.reference.parts.config import RunConfig
@@ -66,6 +67,9 @@ class RunOptions:
     """Also write the metrics as TensorBoard's event files into the folder; the pip extra tensorboard is needed."""
     compile: bool = False
     """Compile the step into one graph: faster after a minute or more; float32 results may differ in their last bits."""
+    capture: bool = False
+    """On a CUDA device, record the step as a CUDA graph: faster once the replay buffer is full and schedules have ended
+    (until then steps are plain)."""
 
     def __post_init__(self) -> None:
         for name in ("checkpoint_every", "evaluate_every"):
@@ -76,6 +80,8 @@ class RunOptions:
             raise InputError("a run to be resumed lies in a folder: name it by --folder")
         if self.tensorboard and self.folder is None:
             raise InputError("event files lie in a folder: name it by --folder, or leave --tensorboard out")
+        if self.compile and self.capture:
+            raise InputError("a step is compiled or captured: leave --compile out, or --capture")
         if self.tensorboard:
             require_tensorboard()
 
@@ -222,7 +228,7 @@ class Run(Generic[Trained]):
                 kinds = (Metrics, EventFiles) if self.options.tensorboard else (Metrics,)
                 self._records = [enter(closing(kind(folder, self.done))) for kind in kinds]
             self._meter = enter(_metered(self.learner))
-            step = enter(stepping(self.learner, compiled=self.options.compile))
+            step = enter(stepping(self.learner, compiled=self.options.compile, captured=self.options.capture))
             self._bar = enter(_Bar(self.done, self._last, progress))
             if self.done == 0:
                 self._visit(stop)
@@ -318,9 +324,13 @@ class LossMeter:
         return mean
 
 
-def stepping(learner: Learner, *, compiled: bool) -> AbstractContextManager[Callable[[], None]]:
-    """Lend the learner's step(), compiled where asked for."""
-    return compiled_step(learner) if compiled else nullcontext(learner.step)
+def stepping(
+    learner: Learner, *, compiled: bool = False, captured: bool = False
+) -> AbstractContextManager[Callable[[], None]]:
+    """Lend the learner's step(), compiled or captured where asked for; one of the two at most."""
+    if compiled:
+        return compiled_step(learner)
+    return captured_step(learner) if captured else nullcontext(learner.step)
 
 
 @contextmanager
