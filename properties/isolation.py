@@ -20,17 +20,25 @@ def isolated(seed: int) -> Iterator[None]:
     try:
         random.seed(seed)
         np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
+        _seed_torch(seed)
         yield
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
         torch.set_grad_enabled(grad)
-        if devices is None:  # torch keeps a seed for the time when CUDA is first used: the caller's again
-            torch.cuda.manual_seed_all(torch.initial_seed())
-        else:
+        if devices is not None:
             torch.cuda.set_rng_state_all(devices)
+        elif torch.accelerator.is_available():  # torch keeps a seed for the time when CUDA is first used: the caller's
+            torch.cuda.manual_seed_all(torch.initial_seed())
+
+
+def _seed_torch(seed: int) -> None:
+    """Seed torch on all devices; without any, spare the stack trace that torch.manual_seed keeps for those to come."""
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
 
 
 @contextlib.contextmanager

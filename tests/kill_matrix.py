@@ -43,7 +43,7 @@ CASES = 2 * LEAST_EXAMPLES  # enough for one on any other role
 # What most of the seeds that judge a correct variant do without: the budget of a verdict, all sizes but one, which is
 # another one from seed to seed, and three claims that take more time than all others together.
 FULL_EVERY = 10
-FEW_BATCHES, FEW_CASES = 4, LEAST_EXAMPLES // 4
+FEW_BATCHES, FEW_CASES = 2, LEAST_EXAMPLES // 10
 SELDOM = {"igm.equivalence", "learner.tiny", "replay.coverage"}
 
 
