@@ -7,7 +7,7 @@ takes each optimiser's place, which makes the same update of the same state by p
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, TypeAlias
 
@@ -23,6 +23,17 @@ Settings: TypeAlias = Mapping[str, Any]
 COUNTERS = (
     r"L\['self'\].*\.(t|updates|size|cursor)$"  # integers of learner and replay buffer, as the compiler calls them
 )
+# What may change from step to step: what the counters decide, and torch's own modes. A learner is made of the same
+# modules, settings and shapes throughout; asking for each of them before every step would take a third of its time.
+ASKED = {
+    "SHAPE_ENV",
+    "GRAD_MODE",
+    "GLOBAL_STATE",
+    "DEFAULT_DEVICE",
+    "DETERMINISTIC_ALGORITHMS",
+    "TORCH_FUNCTION_STATE",
+    "AUTOGRAD_SAVED_TENSORS_HOOKS",
+}
 
 
 @contextmanager
@@ -43,7 +54,8 @@ def compiled_step(learner: Learner) -> Iterator[Callable[[], None]]:
     traceable = dynamo.patch(allow_unspec_int_on_nn_module=True, trace_autograd_ops=True)
     counting = compiler.patch(dynamic_sources=COUNTERS)  # type: ignore[attr-defined]
     with traceable, counting, inductor.patch(fallback_random=True):
-        traced = torch.compile(learner.step, fullgraph=True)
+        traced = torch.compile(learner.step, fullgraph=True, options={"guard_filter_fn": _asked})
+        _forget_gradients(stand_ins)
 
         def step() -> None:
             with _instead(learner, stand_ins):
@@ -61,8 +73,17 @@ def _instead(learner: Learner, stand_ins: dict[str, "StandIn"]) -> Iterator[None
         yield
     finally:
         vars(learner).update(optimisers)
-        for optimiser in optimisers.values():
-            optimiser.zero_grad()
+        _forget_gradients(stand_ins)
+
+
+def _forget_gradients(stand_ins: Mapping[str, "StandIn"]) -> None:
+    for stand_in in stand_ins.values():
+        stand_in.zero_grad()
+
+
+def _asked(guards: Sequence[Any]) -> list[bool]:
+    """Which of the compiler's conditions are asked for before each step."""
+    return [guard.guard_type in ASKED for guard in guards]
 
 
 class StandIn(ABC):

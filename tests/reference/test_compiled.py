@@ -23,10 +23,14 @@ from marlspec.games.catalogue import get
 from marlspec.reference.commands import learner_class
 from marlspec.reference.parts import training
 
-device, backend = sys.argv[1:3]
+device, backend, events = sys.argv[1:4]
 torch.set_num_threads(1)
 torch.compile = functools.partial(torch.compile, backend=backend)
 wanted = {"batch_size": 4, "capacity": 16, "horizon": 3, "n_steps": 2, "embed": 2, "learning_rate": 1e-2}
+STEPS = 6
+if events == "events":  # each decides what a step does: copies of the target networks, schedules that move and stop
+    STEPS = 16
+    wanted |= {"target_interval": 4, "epsilon_start": 1.0, "epsilon_end": 0.25, "epsilon_steps": 9, "steps": STEPS}
 
 
 def trained(name, compiled):
@@ -40,7 +44,7 @@ def trained(name, compiled):
     learner = training.created(algorithm, BatchedStagedGame(get("two-step"), device), config)
     before = [parameter.detach().clone() for parameter in learner.parameters()]
     with training._running(learner), training.stepping(learner, compiled=compiled) as step:
-        for _ in range(6):
+        for _ in range(STEPS):
             step()
     states = [own for optimiser in learner.optimisers().values() for own in optimiser.state.values()]
     kept = [value for own in states for _, value in sorted(own.items())]
@@ -52,7 +56,7 @@ def distance(some, others):
 
 
 found = {}
-for name in sys.argv[3:]:
+for name in sys.argv[4:]:
     before, plain, state, _ = trained(name, False)
     _, compiled, other_state, graphs = trained(name, True)
     found[name] = {
@@ -65,9 +69,9 @@ print(json.dumps(found))
 """
 
 
-def learned(device, backend, names):
-    """How far plain and compiled parameters are apart after six steps, and how far they moved, by algorithm."""
-    command = [sys.executable, "-c", SCRIPT, device, backend, *names]
+def learned(device, backend, names, events=False):
+    """How far plain and compiled parameters are apart after some steps, and how far they moved, by algorithm."""
+    command = [sys.executable, "-c", SCRIPT, device, backend, "events" if events else "none", *names]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
@@ -82,6 +86,14 @@ def test_what_torch_traces_of_a_step_learns_the_same():
         assert distance["apart"] < 1e-6, name
         assert distance["states apart"] < 1e-5, name
         assert distance["graphs"] == 1, (name, distance)
+
+
+@pytest.mark.parametrize("name", ["vdn", "pareto_ac"])
+def test_what_counters_decide_is_decided_anew_in_a_compiled_step(name):
+    """A target network that is never copied, or a schedule that stands still, would leave 1e-3."""
+    found = learned("cpu", "eager", [name], events=True)[name]
+    assert found["apart"] < 1e-5
+    assert found["states apart"] < 1e-4
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
