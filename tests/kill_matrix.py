@@ -42,7 +42,7 @@ CASES = 2 * LEAST_EXAMPLES  # enough for one on any other role
 
 # What most of the seeds that judge a correct variant do without: the budget of a verdict, all sizes but one, which is
 # another one from seed to seed, and three claims that take more time than all others together.
-FULL_EVERY = 10
+FULL_EVERY = 50
 FEW_BATCHES, FEW_CASES = 2, LEAST_EXAMPLES // 10
 SELDOM = {"igm.equivalence", "learner.tiny", "replay.coverage"}
 
@@ -171,7 +171,7 @@ def proof_of(name: str, trial: Trial) -> tuple[str | None, str, list[Graph]]:
 def false_alarms(case: tuple[str, int]) -> tuple[str, int, tuple[str, ...]]:
     """Judge one correct variant with one seed on a small budget; returns what was refuted or went wrong.
 
-    Every tenth seed judges all claims, at all sizes, with enough inputs for a verdict. The others try fewer, and what
+    Every fiftieth seed judges all claims, at all sizes, with enough inputs for a verdict. The others try fewer; what
     they ask is whether anything is refuted.
     """
     torch.set_num_threads(1)
