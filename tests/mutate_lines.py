@@ -31,6 +31,8 @@ EQUAL_REWARDS = "the agents' rewards are equal"
 ABSOLUTE = "the absolute value follows"
 ZERO = "minus zero is zero"
 ALIKE = "both hold one entry for each agent"
+EITHER_WAY = "the two axes change places, whichever is named first"
+TOGETHER = "each time step makes one update"
 ONE_TUPLE = "all are of one NamedTuple, so of one length"
 PRODUCT = "the two are multiplied, entry by entry"
 EQUIVALENT = {
@@ -50,8 +52,30 @@ EQUIVALENT = {
     ): ZERO,
     ("for q, choice in zip(self.q, draw.choices, strict=True):  # 5-7", "(zip(self.q, draw.choices))"): ALIKE,
     ("for q, choice in zip(self.q, draw.choices, strict=True):  # 5-7", "False"): ALIKE,
+    ("losses = loss(y, self.value(batch)).sum(-1)  # 17", "(loss(self.value(batch), y))"): SQUARED,
     ("critic_losses = critic_loss(y, values)  # 16", "(critic_loss(values, y))"): SQUARED,
     ("critic_losses = critic_loss(y, values)  # 17", "(critic_loss(values, y))"): SQUARED,
+    (
+        "squares = torch.where(running.unsqueeze(-1), y - values, 0.0).square().mean(-1)  # 13",
+        "(-torch.where(running.unsqueeze(-1), y - values, 0.0))",
+    ): SQUARED,
+    (
+        "losses = critic_loss(y[:, :, t], values, batch.running[:, :, t])  # 13",
+        "(critic_loss(values, y[:, :, t], batch.running[:, :, t]))",
+    ): SQUARED,
+    ("time_step = Episodes(  # 10", "1"): EQUAL_REWARDS,
+    (
+        "return Transition(*(field.transpose(1, 2).flatten(0, 1) for field in transition))  # 10-11",
+        "(field.transpose(2, 1))",
+    ): EITHER_WAY,
+    (
+        "return Transition(*(field.unflatten(0, (-1, n)).transpose(1, 2) for field in batches))  # 10, 12",
+        "(field.unflatten(0, (-1, n)).transpose(2, 1))",
+    ): EITHER_WAY,
+    (
+        "action = epsilon_greedy(self.theta(history), available, self.epsilon(self.t))  # 6-8",
+        "(self.updates)",
+    ): TOGETHER,
     (
         "self.learn(Episodes(*(torch.stack(field, 2) for field in zip(*steps, strict=True))))  # 8",
         "(zip(*steps))",

@@ -194,7 +194,8 @@ def test_updates_agree_with_loops_in_float64(corridor, oracle):
                 return critic_losses(oracle, theta, data, y, t)
 
             expected += loss_of_step()
-            critics.step(oracle.slopes(lambda own=loss_of_step: sum(own()), theta))
+            steepest = oracle.slopes(lambda own=loss_of_step: sum(own()), theta)
+            critics.step(steepest)
             critic_steps += 1
             if critic_steps == 6:
                 theta_bar = [number.copy() for number in theta]
@@ -207,7 +208,10 @@ def test_updates_agree_with_loops_in_float64(corridor, oracle):
         downhill = oracle.slopes(lambda own=loss_of_actors: sum(own()), phi)
         losses = learner.learn(batch)
         np.testing.assert_allclose(losses.numpy(), expected, rtol=1e-4)
-        for parameter, gradient in zip(learner.phi.parameters(), downhill, strict=True):
+        gradients = ((learner.phi, downhill), (learner.theta, steepest))
+        for parameter, gradient in [
+            pair for own, slopes in gradients for pair in zip(own.parameters(), slopes, strict=True)
+        ]:
             np.testing.assert_allclose(parameter.grad.numpy(), gradient, rtol=1e-3, atol=1e-6)
         actors.step(downhill)
         pairs = ((learner.theta, theta), (learner.theta_bar, theta_bar), (learner.phi, phi))
@@ -401,6 +405,15 @@ def test_initialisation(corridor):
         optimised = {id(p) for group in optimiser.param_groups for p in group["params"]}
         assert optimised == {id(p) for p in network.parameters()}
         assert [group["lr"] for group in optimiser.param_groups] == [rate]
+
+
+def test_the_critic_of_three_agents_takes_what_three_agents_see():
+    learner = make(BatchedStagedGame(NormalFormGame(np.ones((3, 2, 2, 2)))), horizon=1)
+    learner.step()
+    assert (
+        learner.theta.layers[0].weight.shape[-2]
+        == 2 * 3 * 2 + learner.game.state_size + learner.game.observation_size + 3
+    )
 
 
 def test_networks_live_on_the_configured_device(corridor, monkeypatch):
