@@ -1,5 +1,6 @@
-"""Fixtures for all tests: one torch thread, lest timings of parallel workers disturb each other; and interrupts."""
+"""Fixtures for all tests: one torch thread, lest parallel workers disturb each other; random states; Ctrl-C."""
 
+import random
 import signal
 
 import pytest
@@ -10,6 +11,19 @@ def _one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def random_states():
+    """The global random states are as before after a test that seeds them."""
+    import numpy as np
+    import torch
+
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    yield
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.set_rng_state(states[2])
 
 
 @pytest.fixture

@@ -2,17 +2,15 @@
 
 from functools import cache
 
-import numpy as np
 import pytest
-import torch
 
 from marlspec.properties import check
-from marlspec.properties.claims import claims_of
 from marlspec.properties.judge import replay
 
 from .mutants.dynamics import BAD, GOOD, MEASURES, Tag
+from .mutants.target import named
 
-pytestmark = [pytest.mark.long, pytest.mark.thorough]
+pytestmark = [pytest.mark.long, pytest.mark.thorough, pytest.mark.usefixtures("random_states")]
 
 by_name = {target.name: target for target in GOOD}
 LONG = {"late_agents_stay", "caught_agents_return"}  # nobody is late before ten steps
@@ -24,19 +22,6 @@ VIOLATIONS = {(target.base, target.violation.promise): target.violation for targ
 @cache
 def kept_by(base, promise):
     return VIOLATIONS[base, promise].amount(by_name[base].factory)
-
-
-def named(targets):
-    return pytest.mark.parametrize("target", targets, ids=lambda target: target.name)
-
-
-@pytest.fixture(autouse=True)
-def random_states():
-    """The measures seed the global generators."""
-    states = np.random.get_state(), torch.get_rng_state()
-    yield
-    np.random.set_state(states[0])
-    torch.set_rng_state(states[1])
 
 
 @named(BAD)
@@ -72,13 +57,3 @@ def test_correct_games_keep_every_promise(target):
     if target.name != "continuous_tag":
         for measure in MEASURES[not issubclass(target.factory, Tag)]:
             assert measure(target.factory) == 0, measure.__name__
-
-
-def test_each_claim_is_broken_by_a_mutant():
-    assert {claim.id for claim in claims_of("game")} == {target.violation.promise for target in BAD}
-
-
-def test_names_are_unique_and_descriptions_whole():
-    assert len({target.name for target in BAD + GOOD}) == len(BAD + GOOD)
-    assert all(target.edit.endswith(".") for target in BAD + GOOD)
-    assert {target.base for target in BAD} <= set(by_name)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from marlspec.properties import check
-from marlspec.properties.claims import claims_of
 from marlspec.properties.judge import replay
 
 from .mutants.evaluation import BAD, GOOD
+from .mutants.target import named
 
 pytestmark = [pytest.mark.long, pytest.mark.thorough]
 
@@ -16,10 +16,6 @@ SINGLE = {"torch_single": 1e-4, "backup_in_torch": 1e-4}  # compute in float32
 SUBJECT = {"evaluator": "return.", "optimal_backup": "bellman."}
 by_name = {target.name: target for target in GOOD}
 VIOLATIONS = {target.violation.promise: target.violation for target in BAD}
-
-
-def named(targets):
-    return pytest.mark.parametrize("target", targets, ids=lambda target: target.name)
 
 
 @named(BAD)
@@ -62,14 +58,3 @@ def test_correct_targets_keep_every_promise(target):
     for promise, violation in VIOLATIONS.items():
         if promise.startswith(SUBJECT[target.role]):
             assert violation.amount(target.factory) <= SINGLE.get(target.name, KEPT), promise
-
-
-def test_each_claim_is_broken_by_a_mutant():
-    for role in SUBJECT:
-        assert {claim.id for claim in claims_of(role)} <= set(VIOLATIONS)
-
-
-def test_names_are_unique_and_descriptions_whole():
-    assert len({target.name for target in BAD + GOOD}) == len(BAD + GOOD)
-    assert all(target.edit.endswith(".") for target in BAD + GOOD)
-    assert {target.base for target in BAD} <= set(by_name)

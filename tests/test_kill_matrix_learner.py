@@ -1,16 +1,14 @@
 """Every broken learner is refuted with a small witness, and no correct one is."""
 
-import numpy as np
 import pytest
-import torch
 
 from marlspec.properties import check
-from marlspec.properties.claims import claims_of
 from marlspec.properties.judge import replay
 
 from .mutants.learners import BAD, GOOD
+from .mutants.target import named
 
-pytestmark = [pytest.mark.long, pytest.mark.thorough]
+pytestmark = [pytest.mark.long, pytest.mark.thorough, pytest.mark.usefixtures("random_states")]
 
 by_name = {target.name: target for target in GOOD}
 MEASURES = {target.violation.promise: target.violation for target in BAD}
@@ -23,19 +21,6 @@ LEFT_OUT = {  # what each does not promise
     },
     "episodes": {"learner.tiny"},
 }
-
-
-def named(targets):
-    return pytest.mark.parametrize("target", targets, ids=lambda target: target.name)
-
-
-@pytest.fixture(autouse=True)
-def random_states():
-    """The measures seed the global generators."""
-    states = np.random.get_state(), torch.get_rng_state()
-    yield
-    np.random.set_state(states[0])
-    torch.set_rng_state(states[1])
 
 
 @named(BAD)
@@ -74,16 +59,6 @@ def test_correct_learners_keep_every_promise(target):
     for promise, violation in MEASURES.items():
         if promise not in LEFT_OUT[target.name]:
             assert violation.amount(target.factory) == 0, promise
-
-
-def test_each_claim_is_broken_by_a_mutant():
-    assert {claim.id for claim in claims_of("learner")} == set(MEASURES)
-
-
-def test_names_are_unique_and_descriptions_whole():
-    assert len({target.name for target in BAD + GOOD}) == len(BAD + GOOD)
-    assert all(target.edit.endswith(".") for target in BAD + GOOD)
-    assert {target.base for target in BAD} <= set(by_name)
 
 
 # --- what cannot be judged --------------------------------------------------------------------------------------------

@@ -1,36 +1,18 @@
 """Every broken replay buffer is refuted with a small witness, and no correct one is."""
 
-import random
-
-import numpy as np
 import pytest
-import torch
 
 from marlspec.properties import check
-from marlspec.properties.claims import claims_of
 from marlspec.properties.judge import replay
 
 from .mutants.replay import BAD, GOOD
+from .mutants.target import named
 
-pytestmark = [pytest.mark.long, pytest.mark.thorough]
+pytestmark = [pytest.mark.long, pytest.mark.thorough, pytest.mark.usefixtures("random_states")]
 
 by_name = {target.name: target for target in GOOD}
 MEASURES = {target.violation.promise: target.violation for target in BAD}
 DECLARED = {"replay.copies": {"referring"}, "replay.coverage": {"prioritised"}}  # what they say they do not promise
-
-
-def named(targets):
-    return pytest.mark.parametrize("target", targets, ids=lambda target: target.name)
-
-
-@pytest.fixture(autouse=True)
-def random_states():
-    """The measures seed the global generators."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    yield
-    random.setstate(states[0])
-    np.random.set_state(states[1])
-    torch.set_rng_state(states[2])
 
 
 @named(BAD)
@@ -68,16 +50,6 @@ def test_correct_buffers_keep_every_promise(target):
     for promise, violation in MEASURES.items():
         if target.name not in DECLARED.get(promise, ()):
             assert violation.amount(target.factory) == 0, promise
-
-
-def test_each_claim_is_broken_by_a_mutant():
-    assert {claim.id for claim in claims_of("replay_buffer")} == set(MEASURES)
-
-
-def test_names_are_unique_and_descriptions_whole():
-    assert len({target.name for target in BAD + GOOD}) == len(BAD + GOOD)
-    assert all(target.edit.endswith(".") for target in BAD + GOOD)
-    assert {target.base for target in BAD} <= set(by_name)
 
 
 # --- what cannot be judged --------------------------------------------------------------------------------------------

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from marlspec.properties import check
-from marlspec.properties.claims import claims_of
 from marlspec.properties.judge import replay
 
+from .mutants.target import named
 from .mutants.target_networks import BAD, GOOD
 
-pytestmark = [pytest.mark.long, pytest.mark.thorough]
+pytestmark = [pytest.mark.long, pytest.mark.thorough, pytest.mark.usefixtures("random_states")]
 
 by_name = {target.name: target for target in GOOD}
 MEASURES = {target.violation.promise: target.violation for target in BAD}
@@ -22,23 +22,10 @@ NEEDED = {
 }
 
 
-def named(targets):
-    return pytest.mark.parametrize("target", targets, ids=lambda target: target.name)
-
-
 def promised(target, promise):
     if promise == "target_network.start":
         return getattr(target.factory, "starts", "equal") == "equal"
     return hasattr(target.factory, NEEDED.get(promise, "__init__"))
-
-
-@pytest.fixture(autouse=True)
-def random_states():
-    """The measures seed the global generators."""
-    states = np.random.get_state(), torch.get_rng_state()
-    yield
-    np.random.set_state(states[0])
-    torch.set_rng_state(states[1])
 
 
 @named(BAD)
@@ -73,16 +60,6 @@ def test_correct_target_networks_keep_every_promise(target):
     for promise, violation in MEASURES.items():
         if promised(target, promise):
             assert violation.amount(target.factory) == 0, promise
-
-
-def test_each_claim_is_broken_by_a_mutant():
-    assert {claim.id for claim in claims_of("target_network")} == set(MEASURES)
-
-
-def test_names_are_unique_and_descriptions_whole():
-    assert len({target.name for target in BAD + GOOD}) == len(BAD + GOOD)
-    assert all(target.edit.endswith(".") for target in BAD + GOOD)
-    assert {target.base for target in BAD} <= set(by_name)
 
 
 # --- what cannot be judged --------------------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
 """What a target of the judge's own tests is, and how the tuples of targets are collected."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -42,6 +43,11 @@ class Target:
     base: str
     edit: str
     violation: Violation | None = None
+
+
+def named(targets: Sequence[Target]) -> pytest.MarkDecorator:
+    """Parametrize a test by targets, which give it their names."""
+    return pytest.mark.parametrize("target", targets, ids=lambda target: target.name)
 
 
 # The gaps between the words of a class name, as in NoAbsOnW1 and ChunksOf32.
