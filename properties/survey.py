@@ -301,12 +301,14 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def print_rows(rows: Sequence[Row], console: Console) -> None:
     """Print what was judged as a table, then what was not, each with the reason."""
-    table = Table(title="Survey", title_justify="left", title_style="bold", header_style="bold")
-    for head in HEADS:
-        table.add_column(head, overflow="fold")
+    table = Table(title="Survey", title_justify="left", title_style="bold", header_style="bold", expand=True)
+    table.add_column("target; role and versions", overflow="fold", ratio=5)
+    table.add_column("outcome; claims", overflow="fold", ratio=3)
     for row in rows:
         if not row.missing:
-            table.add_row(*map(escape, cells(row)))
+            name, role, versions, outcome, refuted, errors = map(escape, cells(row))
+            claims = [line for line in (refuted, errors and f"not judged: {errors}") if line]
+            table.add_row(f"{name}\n[dim]{role}; {versions}[/]", "\n".join([outcome, *claims]))
     console.print(table)
     for row in rows:
         if row.missing:

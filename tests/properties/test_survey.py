@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from marlspec.cli import run
 from marlspec.errors import InputError
@@ -100,6 +101,16 @@ def test_a_target_that_is_known_not_to_be_judged_does_not_fail_the_survey():
     found = Row(Entry("t", "mixer", known="it raises"), {}, report)
     assert surveying.exit_code([found]) == 0
     assert surveying.cells(found)[3] == "not judged: it raises"
+
+
+def test_the_table_on_a_terminal_of_80_columns_cuts_no_name(capsys):
+    name = "examples/open_spiel_solvers.py:zero_sum_program"
+    report = row("holds", "refuted").report
+    judged = Row(Entry(name, "equilibrium_solver", ("open_spiel",)), {"open_spiel": "2.0.2", "cvxopt": "1.3.3"}, report)
+    surveying.print_rows([judged], Console(width=80))
+    lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    assert [name, "refuted"] in lines
+    assert ["equilibrium_solver; open_spiel 2.0.2, cvxopt", "mixer.1"] in lines
 
 
 def test_the_table_of_findings_leaves_out_what_is_not_installed():
