@@ -124,7 +124,7 @@ def _best(call: Callable[[], Any], device: str, clock: Clock, calls: int = 1) ->
     return min(repetition() for _ in range(REPETITIONS))
 
 
-class Counter(TorchDispatchMode):
+class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts operators and bytes of what runs under it.
 
     Attributes:
@@ -134,7 +134,7 @@ class Counter(TorchDispatchMode):
 
     def __init__(self, lasting: list[Tensor]) -> None:
         """Count with these tensors as those that were there before and stay."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operators = self.bytes_moved = 0
         self._lasting = {_place(tensor) for tensor in lasting}
         self._needed: dict[tuple[int, str], int] = {}

@@ -153,8 +153,9 @@ def _curves(record: Record, plot: str, fact: str, label: str, figures: Path) -> 
         algorithms = sorted({algorithm for algorithm, _ in curves})
         for (algorithm, form), points in curves.items():
             colour = COLOURS[algorithms.index(algorithm)]
-            style = {"color": colour, "marker": MARKERS[form], "markersize": 4}
-            axes.plot(*zip(*sorted(points), strict=True), STYLES[form], label=f"{algorithm}, {form}", **style)
+            amounts, speeds = zip(*sorted(points), strict=True)
+            name = f"{algorithm}, {form}"
+            axes.plot(amounts, speeds, STYLES[form], color=colour, marker=MARKERS[form], markersize=4, label=name)
         axes.legend(frameon=False, fontsize=9)
     return [f"### Speed against {label}", "", f"![Speed against {label}](figures/{path.name})", ""]
 
@@ -165,14 +166,14 @@ def _costs(record: Record, figures: Path) -> list[str]:
     for own in record.workloads.values():
         if own.facts.get("plot") == "cost":
             points[own.facts["axis"]].append((own.facts["amount"], own.seconds))
-    series = {axis: sorted(own) for axis, own in points.items() if len(own) > 1}
+    series = {axis: sorted(pairs) for axis, pairs in points.items() if len(pairs) > 1}
     if not series:
         return []
-    fits = {axis: fit(*zip(*own, strict=True)) for axis, own in series.items()}
+    fits = {axis: fit(*zip(*pairs, strict=True)) for axis, pairs in series.items()}
     path = figures / f"performance-{record.device}-costs.png"
     with _axes(path, "amount of work", "microseconds of a step") as axes:
-        for (axis, own), colour in zip(series.items(), COLOURS, strict=False):
-            amounts, seconds = zip(*own, strict=True)
+        for (axis, pairs), colour in zip(series.items(), COLOURS, strict=False):
+            amounts, seconds = zip(*pairs, strict=True)
             axes.plot(amounts, [1e6 * value for value in seconds], "o", color=colour, markersize=4, label=axis)
             line = [1e6 * (fits[axis].fixed + fits[axis].each * amount) for amount in amounts]
             axes.plot(amounts, line, "-", color=colour, linewidth=0.8)

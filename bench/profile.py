@@ -73,8 +73,8 @@ def _learner(options: argparse.Namespace) -> Learner:
         raise InputError(f"{options.algorithm} keeps a table and has no operators to profile: one of {', '.join(DEEP)}")
     torch.set_num_threads(options.threads)
     episodes = {"batch_size": 32, "capacity": max(500, options.copies)} if options.algorithm == "qmix_episodes" else {}
-    settings = VECTOR | {"capacity": replay_capacity(options.copies)} | episodes
-    own = {"copies": options.copies, "seeds": options.seeds, "horizon": options.horizon}
+    settings: dict[str, Any] = VECTOR | {"capacity": replay_capacity(options.copies)} | episodes
+    own: dict[str, Any] = {"copies": options.copies, "seeds": options.seeds, "horizon": options.horizon}
     return new_learner(options.algorithm, game_on(options.device, options.game), **settings, **own)
 
 
@@ -82,6 +82,7 @@ def _profiled(learner: Learner, step: Any, steps: int) -> profile:
     activities = [ProfilerActivity.CPU]
     if learner.device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
+    found: profile
     with profile(activities=activities) as found:
         for _ in range(steps):
             step()
@@ -103,9 +104,9 @@ def _summary(found: profile, done: Work, device: str, steps: int) -> list[str]:
 
 def _kernels(found: profile, device: str) -> int:
     """On a GPU what it ran; on a CPU operators with none inside, but for views, and the compiler's own functions."""
-    events = found.events()
+    events: Any = found.events()  # type: ignore[no-untyped-call]
     if device == "cuda":
-        return sum(event.device_type == torch.autograd.DeviceType.CUDA for event in events)
+        return sum(event.device_type.name == "CUDA" for event in events)
     return sum(_is_kernel(event) for event in events)
 
 

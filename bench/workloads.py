@@ -11,7 +11,7 @@ from marlspec.games.batched import BatchedGame
 from marlspec.games.batched_catalogue import batched_game
 from marlspec.reference.commands import learner_class
 from marlspec.reference.listing import algorithm_files
-from marlspec.reference.parts.learner import Learner
+from marlspec.reference.parts.learner import Learner, ValueLearner
 from marlspec.reference.parts.randomness import restored_afterwards
 from marlspec.reference.parts.replay import ReplayBuffer
 from marlspec.reference.parts.training import created, stepping
@@ -79,12 +79,13 @@ def synchronise(device: torch.device) -> None:
 def steps_of(learner: Learner, form: str) -> Iterator[Callable[[], None]]:
     """Lend the step of a learner that has made an update, in a form, with the learner's own random numbers."""
     with restored_afterwards(learner.device) as generator:
+        assert learner.parked is not None, "created() parks"
         generator.set_state(learner.parked)
         learner.parked = None
         try:
             while learner.updates == 0:
                 learner.step()
-            if hasattr(learner, "replay"):
+            if isinstance(learner, ValueLearner):
                 fill(learner.replay)
             if OPTIONS[form]["compiled"]:
                 torch._dynamo.reset()  # else earlier learners' graphs count towards the limit of recompilations

@@ -103,7 +103,8 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         InputError: the peer's environment is not there, a worker fails, or the two sides do not do the same work.
     """
     peer = peer_named(options.peer)
-    results, versions = [], {}
+    results: list[dict[str, Any]] = []
+    versions: dict[str, str] = {}
     for algorithm in [own for own in options.algorithms if own in peer.algorithms]:
         for copies in options.copies:
             for form in options.forms:
@@ -227,7 +228,7 @@ def _steps_of_a_round(own: Worker, options: argparse.Namespace) -> int:
     """As many as take options.seconds; made once before any counts, for a peer that compiles anew for each number."""
     own.steps(CALIBRATION)
     seconds = own.steps(CALIBRATION)[options.clock] / CALIBRATION
-    count = max(1, round(options.seconds / seconds))
+    count: int = max(1, round(options.seconds / seconds))
     own.steps(count)
     return count
 

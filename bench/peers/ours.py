@@ -1,5 +1,7 @@
 """Our side of a comparison: W1, as the training loop runs it."""
 
+from typing import Any
+
 import torch
 
 from marlspec.games.batched_catalogue import batched_game
@@ -21,18 +23,19 @@ def main() -> None:
     worker.pin(options.threads)
     torch.set_num_threads(options.threads)
     kind = learner_class(options.algorithm)
-    config = kind.config_type(
-        copies=options.copies,
-        device=options.device,
-        batch_size=worker.BATCH,
-        hidden=(worker.HIDDEN, worker.HIDDEN),
-        target_interval=worker.TARGET_INTERVAL,
-        learning_rate=worker.LEARNING_RATE,
-        gamma=worker.GAMMA,
-        epsilon_end=worker.EPSILON,
-        share=options.share,
-        capacity=worker.replay_capacity(options.copies),
-    )
+    settings: dict[str, Any] = {
+        "copies": options.copies,
+        "device": options.device,
+        "batch_size": worker.BATCH,
+        "hidden": (worker.HIDDEN, worker.HIDDEN),
+        "target_interval": worker.TARGET_INTERVAL,
+        "learning_rate": worker.LEARNING_RATE,
+        "gamma": worker.GAMMA,
+        "epsilon_end": worker.EPSILON,
+        "share": options.share,
+        "capacity": worker.replay_capacity(options.copies),
+    }
+    config = kind.config_type(**settings)
     learner = created(kind, batched_game(options.game, options.device), config)
     trained = sum(own.numel() for own in learner.parameters() if own.requires_grad)
     with steps_of(learner, options.form) as step:
