@@ -28,7 +28,10 @@ def matrix():
 
 @pytest.fixture
 def few(matrix, monkeypatch):
-    """Two mutants and one correct variant instead of all."""
+    """Two mutants and one correct variant instead of all; so few leave most claims without anything to refute."""
+    monkeypatch.setattr(
+        matrix, "FOLLOWS", {entry.id: "left out" for role in matrix.ROLES for entry in matrix.claims_of(role)}
+    )
     bad = {f"replay_buffer {name}": matrix.BAD[f"replay_buffer {name}"] for name in ("empty_zeros", "flags_late")}
     monkeypatch.setattr(matrix, "BAD", bad)
     monkeypatch.setattr(matrix, "GOOD", {"replay_buffer deque": matrix.GOOD["replay_buffer deque"]})
@@ -68,6 +71,13 @@ def test_a_mutant_that_survives_ends_with_1(selfcheck, few):
     code, printed = selfcheck()
     assert code == 1
     assert "survivors: replay_buffer sound" in printed
+
+
+def test_a_claim_that_refutes_nothing_first_ends_with_1(selfcheck, few, monkeypatch):
+    monkeypatch.setattr(few, "FOLLOWS", {claim: why for claim, why in few.FOLLOWS.items() if claim != "replay.copies"})
+    code, printed = selfcheck("--roles", "replay_buffer")
+    assert code == 1
+    assert "claims that refute nothing first, theorems apart: replay.copies" in printed
 
 
 def test_a_false_alarm_ends_with_1(selfcheck, few):

@@ -412,6 +412,12 @@ class NoisyTargets(Summed):
         return super().reward(batch) + 1e-3 * (next(CALLS) % 7)
 
 
+@bad("learner", "summed", "From the fourth update on rewards carry a noise that no seed decides.", REPEATABLE)
+class NoisyInTheEnd(Summed):
+    def reward(self, batch: Batch) -> Tensor:
+        return super().reward(batch) + 1e-3 * (next(CALLS) % 7) * (self.updates >= 3)
+
+
 @bad("learner", "summed", "The optimiser's state is not loaded.", RESUME)
 class ForgetsMoments(Summed):
     def load_state_dict(self, state: Batch) -> None:
