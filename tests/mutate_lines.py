@@ -35,6 +35,7 @@ EITHER_WAY = "the two axes change places, whichever is named first"
 TOGETHER = "each time step makes one update"
 ONE_TUPLE = "all are of one NamedTuple, so of one length"
 PRODUCT = "the two are multiplied, entry by entry"
+SUM_OF_TWO = "the loss adds the two critics' squares"
 EQUIVALENT = {
     ("losses = loss(y, self.value(batch))  # 16", "(loss(self.value(batch), y))"): SQUARED,
     ("losses = loss(y, self.value(batch))  # 18-20", "(loss(self.value(batch), y))"): SQUARED,
@@ -81,6 +82,19 @@ EQUIVALENT = {
         "(zip(*steps))",
     ): ONE_TUPLE,
     ("self.learn(Episodes(*(torch.stack(field, 2) for field in zip(*steps, strict=True))))  # 8", "False"): ONE_TUPLE,
+    (
+        "self.learn(Rollout(*(torch.stack(field, 1) for field in zip(*time_steps, strict=True))))  # 4",
+        "(zip(*time_steps))",
+    ): ONE_TUPLE,
+    ("self.learn(Rollout(*(torch.stack(field, 1) for field in zip(*time_steps, strict=True))))  # 4", "False"): ONE_TUPLE,
+    (
+        "critic_losses = critic_loss(y, chosen(q, taken), values)  # 6",
+        "(critic_loss(y, values, chosen(q, taken)))",
+    ): SUM_OF_TWO,
+    (
+        "actor_losses = actor_loss(advantages, log_taken, entropy(log_pi), self.entropy_coefficient(self.updates))  # 9",
+        "(actor_loss(advantages, log_taken, self.entropy_coefficient(self.updates), entropy(log_pi)))",
+    ): PRODUCT,
     (
         "losses = loss(G, self.log_probability(batch), batch.running).sum(-1)  # 9 (D1)",
         "(loss(self.log_probability(batch), G, batch.running))",

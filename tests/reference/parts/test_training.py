@@ -386,7 +386,7 @@ def test_the_option_compile_reaches_the_compiler(corridor, promises, monkeypatch
 
     seen = []
 
-    def compiler(step, fullgraph):
+    def compiler(step, fullgraph, options):
         def compiled():
             seen.append((step.__self__, fullgraph, dynamo.trace_autograd_ops, inductor.fallback_random))
             step()
@@ -435,7 +435,7 @@ class Least(Learner):
 
 
 def test_an_interrupted_compiled_step_gives_the_optimisers_back(corridor, monkeypatch):
-    monkeypatch.setattr(torch, "compile", lambda step, fullgraph: step)
+    monkeypatch.setattr(torch, "compile", lambda step, fullgraph, options: step)
     learner = created(Least, corridor, RunConfig())
     kept = learner.optimiser
     monkeypatch.setattr(learner, "learn", lambda batch: 1 / 0)
