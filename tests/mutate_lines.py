@@ -86,13 +86,17 @@ EQUIVALENT = {
         "self.learn(Rollout(*(torch.stack(field, 1) for field in zip(*time_steps, strict=True))))  # 4",
         "(zip(*time_steps))",
     ): ONE_TUPLE,
-    ("self.learn(Rollout(*(torch.stack(field, 1) for field in zip(*time_steps, strict=True))))  # 4", "False"): ONE_TUPLE,
+    (
+        "self.learn(Rollout(*(torch.stack(field, 1) for field in zip(*time_steps, strict=True))))  # 4",
+        "False",
+    ): ONE_TUPLE,
     (
         "critic_losses = critic_loss(y, chosen(q, taken), values)  # 6",
         "(critic_loss(y, values, chosen(q, taken)))",
     ): SUM_OF_TWO,
     (
-        "actor_losses = actor_loss(advantages, log_taken, entropy(log_pi), self.entropy_coefficient(self.updates))  # 9",
+        "actor_losses = actor_loss("
+        "advantages, log_taken, entropy(log_pi), self.entropy_coefficient(self.updates))  # 9",
         "(actor_loss(advantages, log_taken, self.entropy_coefficient(self.updates), entropy(log_pi)))",
     ): PRODUCT,
     (
