@@ -65,6 +65,23 @@ EQUIVALENT = {
         "(critic_loss(values, y[:, :, t], batch.running[:, :, t]))",
     ): SQUARED,
     ("time_step = Episodes(  # 10", "1"): EQUAL_REWARDS,
+    ("transition = Episodes(  # 13 (E18)", "1"): EQUAL_REWARDS,
+    (
+        "squares = torch.where(filled, y - value, 0.0).square()  # 17 (E18)",
+        "(-torch.where(filled, y - value, 0.0))",
+    ): SQUARED,
+    (
+        "losses = loss(y.view_as(batch.reward), self.value(batch), batch.filled)  # 19",
+        "(loss(self.value(batch), y.view_as(batch.reward), batch.filled))",
+    ): SQUARED,
+    (
+        "self.replay.store(Episodes(*(torch.stack(field, 2) for field in zip(*episode, strict=True))))  # 15",
+        "(zip(*episode))",
+    ): ONE_TUPLE,
+    (
+        "self.replay.store(Episodes(*(torch.stack(field, 2) for field in zip(*episode, strict=True))))  # 15",
+        "False",
+    ): ONE_TUPLE,
     (
         "return Transition(*(field.transpose(1, 2).flatten(0, 1) for field in transition))  # 10-11",
         "(field.transpose(2, 1))",

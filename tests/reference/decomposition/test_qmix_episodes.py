@@ -296,6 +296,20 @@ def test_stored_episodes_are_what_happened(corridor, horizon):
         assert not last.all(), "a truncated episode has not terminated"
 
 
+def test_targets_remember_the_histories_before_those_that_follow(corridor):
+    """Memories of the target networks: of what was seen up to each time step, then of what it led to."""
+    learner = randomised(make(corridor, history="gru", horizon=4))
+    for _ in range(3):
+        learner.step()
+    batch, seen = learner.replay.sample(5), []
+    ahead = learner.theta_bar.ahead
+    learner.theta_bar.ahead = lambda *given: seen.append(given) or ahead(*given)
+    learner.learn(batch)
+    ((history, following),) = seen
+    assert history is batch.history
+    assert following is batch.next_history
+
+
 def test_every_episode_begins_afresh(corridor):
     learner = make(corridor, horizon=4)
     for _ in range(3):
