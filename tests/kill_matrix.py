@@ -200,8 +200,8 @@ def proof_of(name: str, trial: Trial) -> tuple[str | None, str, list[Graph]]:
 def false_alarms(case: tuple[str, int]) -> tuple[str, int, tuple[str, ...]]:
     """Judge one correct variant with one seed on a small budget; returns what was refuted or went wrong.
 
-    Seed 0 judges all claims, at all sizes, with enough inputs for a verdict. The others try fewer; what they ask is
-    whether anything is refuted.
+    Seed 0 judges all claims, at all sizes, with enough inputs for a verdict. The others try fewer, which is no fault
+    of the variant's: they ask whether anything is refuted or fails.
     """
     torch.set_num_threads(1)
     name, seed = case
@@ -218,8 +218,8 @@ def false_alarms(case: tuple[str, int]) -> tuple[str, int, tuple[str, ...]]:
         engine="plain",
         claims=[entry.id for entry in claims_of(target.role) if whole or entry.id not in SELDOM],
     )
-    bad = ("refuted", "error") if whole else ("refuted",)
-    return name, seed, tuple(verdict.claim_id for verdict in report.verdicts if verdict.outcome in bad)
+    wrong = [verdict for verdict in report.verdicts if verdict.outcome in ("refuted", "error")]
+    return name, seed, tuple(v.claim_id for v in wrong if whole or "distinct inputs" not in v.reason)
 
 
 def of_roles(targets: Mapping[str, Target], roles: Sequence[str] | None) -> list[str]:

@@ -80,6 +80,16 @@ def test_a_claim_that_refutes_nothing_first_ends_with_1(selfcheck, few, monkeypa
     assert "claims that refute nothing first, theorems apart: replay.copies" in printed
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_what_fails_is_an_alarm_with_every_seed_and_too_few_inputs_are_none(few, seed):
+    def fails(capacity, example):
+        raise OSError("no memory")
+
+    few.GOOD["replay_buffer fails"] = replace(few.GOOD["replay_buffer deque"], factory=fails)
+    assert len(few.false_alarms(("replay_buffer fails", seed))[2]) >= 6
+    assert few.false_alarms(("replay_buffer deque", seed))[2] == ()
+
+
 def test_a_false_alarm_ends_with_1(selfcheck, few):
     few.GOOD["replay_buffer flags_late"] = few.BAD["replay_buffer flags_late"]
     code, printed = selfcheck()
