@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .agreement import told as agreement
 from .costs import Fit, fit
 from .machine import ROOT
 from .peers.results import ratios_of
@@ -57,6 +58,7 @@ def _section(records: Sequence[Record], folder: Path, docs: Path) -> str:
     lines += _curves(last, "seeds", "seeds", "seeds trained at once", figures)
     lines += _costs(last, figures)
     lines += ratios_of(folder)
+    lines += agreement(folder)
     lines += _judging(last)
     lines += _table(last)
     lines += _history(records, figures)

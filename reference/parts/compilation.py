@@ -50,24 +50,28 @@ def compiled_step(learner: Learner) -> Iterator[Callable[[], None]]:
     import torch._inductor.config as inductor
     import torch.compiler.config as compiler
 
-    stand_ins = {name: _stand_in(name, own) for name, own in learner.optimisers().items()}
+    optimisers = learner.optimisers()
+    stand_ins = {name: _stand_in(name, own) for name, own in optimisers.items()}
     traceable = dynamo.patch(allow_unspec_int_on_nn_module=True, trace_autograd_ops=True)
     counting = compiler.patch(dynamic_sources=COUNTERS)  # type: ignore[attr-defined]
-    with traceable, counting, inductor.patch(fallback_random=True):
+    # Shapes are not asked for at each step either: see ASKED.
+    trusting = inductor.patch(fallback_random=True, size_asserts=False, alignment_asserts=False)
+    with traceable, counting, trusting:
         traced = torch.compile(learner.step, fullgraph=True, options={"guard_filter_fn": _asked})
         _forget_gradients(stand_ins)
 
         def step() -> None:
-            with _instead(learner, stand_ins):
+            with _instead(learner, optimisers, stand_ins):
                 traced()
 
         yield step
 
 
 @contextmanager
-def _instead(learner: Learner, stand_ins: dict[str, "StandIn"]) -> Iterator[None]:
+def _instead(
+    learner: Learner, optimisers: Mapping[str, Optimizer], stand_ins: Mapping[str, "StandIn"]
+) -> Iterator[None]:
     """Let stand-ins take the optimisers' places; what gradients they leave would be a change to compile anew for."""
-    optimisers = learner.optimisers()
     vars(learner).update(stand_ins)
     try:
         yield
@@ -90,6 +94,7 @@ class StandIn(ABC):
     """The update of one of torch's optimisers, on that optimiser's own parameters, settings and state.
 
     Attributes:
+        updated: each parameter, its state and the settings of its group.
         buffers: the tensors that the optimiser keeps for each parameter, besides the number of updates.
         required: the values of settings that the update does not know; those of torch unless someone changes them.
     """
@@ -111,36 +116,35 @@ class StandIn(ABC):
         Raises:
             InputError: it has a setting that changes the update in a way that is not known here.
         """
-        self.groups = optimiser.param_groups
-        self.state = optimiser.state
-        for group in self.groups:
+        for group in optimiser.param_groups:
             odd = [name for name, value in self.required.items() if group.get(name, value) != value]
             if odd:
                 raise InputError(f"no compiled step for {type(optimiser).__name__} with {odd[0]}={group[odd[0]]!r}")
-            for parameter in group["params"]:
-                self._begin(parameter, fused=bool(group.get("fused")))
+        # A list, since a compiled step looks the entries of a dictionary whose keys are tensors up at length.
+        self.updated = [
+            (parameter, self._begun(optimiser.state[parameter], parameter, fused=bool(group.get("fused"))), group)
+            for group in optimiser.param_groups
+            for parameter in group["params"]
+        ]
 
-    def _begin(self, parameter: nn.Parameter, *, fused: bool) -> None:
-        state = self.state[parameter]
+    def _begun(self, state: dict[str, Tensor], parameter: nn.Parameter, *, fused: bool) -> dict[str, Tensor]:
         if not state:
             state["step"] = torch.zeros((), device=parameter.device if fused else "cpu")
             state.update({name: torch.zeros_like(parameter) for name in self.buffers})
+        return state
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        for group in self.groups:
-            for parameter in group["params"]:
-                parameter.grad = None
+        for parameter, _, _ in self.updated:
+            parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
         """Update all parameters that have a gradient."""
-        for group in self.groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    state = self.state[parameter]
-                    state["step"] += 1
-                    self.update(parameter, parameter.grad, state, group)
+        for parameter, state, group in self.updated:
+            if parameter.grad is not None:
+                state["step"] += 1
+                self.update(parameter, parameter.grad, state, group)
 
     @staticmethod
     @abstractmethod

@@ -37,7 +37,7 @@ class EnsembleLinear(nn.Module):
         """Apply each member to its own batch; in x several ensemble axes are flattened to one."""
         if self.weight.dim() == 2:
             return torch.addmm(self.bias, x, self.weight)
-        return torch.baddbmm(self.bias.flatten(0, -3), x, self.weight.flatten(0, -3))
+        return torch.bmm(x, self.weight.flatten(0, -3)) + self.bias.flatten(0, -3)
 
 
 class EnsembleGRU(nn.Module):

@@ -58,7 +58,8 @@ class ReplayBuffer(nn.Module, Generic[Transition]):
         K = transition[0].shape[1]
         if self.capacity < K:
             raise InputError(f"{K} transitions at once do not fit into a replay buffer of capacity {self.capacity}")
-        slots = (self.slot + torch.arange(K, device=self.offsets.device)) % self.capacity
+        slots = self.slot + torch.arange(K, device=self.offsets.device)
+        slots = torch.where(slots < self.capacity, slots, slots - self.capacity)  # a remainder would take longer
         rows = (self.offsets + slots).flatten()
         for name, value in zip(self.names, transition, strict=True):
             self._field(name).index_copy_(0, rows, value.flatten(0, 1))

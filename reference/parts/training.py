@@ -227,7 +227,7 @@ class Run(Generic[Trained]):
                 self._save(folder)
                 kinds = (Metrics, EventFiles) if self.options.tensorboard else (Metrics,)
                 self._records = [enter(closing(kind(folder, self.done))) for kind in kinds]
-            self._meter = enter(_metered(self.learner))
+            self._meter = enter(metered(self.learner))
             step = enter(stepping(self.learner, compiled=self.options.compile, captured=self.options.capture))
             self._bar = enter(_Bar(self.done, self._last, progress))
             if self.done == 0:
@@ -347,7 +347,7 @@ def _running(learner: Learner) -> Iterator[None]:
 
 
 @contextmanager
-def _metered(learner: Learner) -> Iterator[LossMeter]:
+def metered(learner: Learner) -> Iterator[LossMeter]:
     """Let a meter see what every learn() of the learner returns."""
     meter = LossMeter(learner)
     learner.learn = meter.learn  # type: ignore[method-assign]

@@ -126,9 +126,9 @@ def test_a_phase_that_hides_a_decision_would_be_seen(name, monkeypatch):
 
 def test_the_losses_of_captured_steps_are_recorded(tmp_path):
     learner, other = created("vdn"), created("vdn")
-    with training._metered(learner) as meter:
+    with training.metered(learner) as meter:
         trained(learner, Tape())
-    with training._metered(other) as expected:
+    with training.metered(other) as expected:
         trained(other)
     assert meter.take() == expected.take()
 

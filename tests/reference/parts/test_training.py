@@ -253,7 +253,7 @@ def test_checkpoints_are_written_at_their_steps(corridor, tmp_path, monkeypatch)
 
 def test_counting_losses_never_waits_for_the_device(corridor, promises):
     learner = created(VDN, corridor, config_of(VDN))
-    with training._metered(learner), promises.Waits() as waits:
+    with training.metered(learner), promises.Waits() as waits:
         for _ in range(6):
             learner.step()
     assert not waits.found
