@@ -32,7 +32,7 @@ bench: $(READY)
 bench-compare: $(READY)
 	$(BIN)/python -m bench compare $(BENCH)
 
-peers: .venv-peers/jax/.ready .venv-peers/jaxmarl/.ready
+peers: .venv-peers/jax/.ready .venv-peers/jaxmarl/.ready .venv-peers/benchmarl/.ready
 
 .venv-peers/%/.ready: bench/peers/%.txt
 	$(PYTHON) -m venv .venv-peers/$*

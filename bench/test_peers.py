@@ -9,7 +9,7 @@ import pytest
 from marlspec.errors import InputError
 
 from .machine import ROOT
-from .peers.__main__ import Worker, main, peer_named, require_same, speed
+from .peers.__main__ import PEERS, Worker, main, peer_named, require_same, speed
 from .peers.results import ratios_of
 from .peers.worker import contract, replay_capacity
 
@@ -73,6 +73,15 @@ def test_a_peer_is_named_or_a_file(tmp_path):
     assert peer_named(str(script)).script == script
     with pytest.raises(InputError, match="jax_scan"):
         peer_named("jax_skan")
+
+
+@pytest.mark.parametrize("peer", PEERS.values(), ids=PEERS)
+def test_a_peer_has_its_worker_and_its_environment(peer):
+    assert peer.script.is_file()
+    pins = (ROOT / "bench" / "peers" / f"{peer.environment}.txt").read_text(encoding="utf-8").splitlines()
+    assert pins
+    assert all("==" in line for line in pins)
+    assert f".venv-peers/{peer.environment}/.ready" in (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
 def test_without_its_environment_a_peer_is_not_run(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Side by side with a peer: both in one session, in turn, on the same work, each counting its own updates.
 
     make peers                                  # environments with pinned versions
+    python -m bench.peers benchmarl_loop        # BenchMARL; jax_scan: a loop of JAX written by hand, see below
     python -m bench.peers jax_scan [--algorithms vdn qmix] [--copies 16 256 1024 4096] [--forms eager compiled]
                                    [--rounds 7] [--seconds 1] [--threads 1] [--clock wall] [--python PATH]
 
@@ -60,6 +61,7 @@ class Peer:
 SPEAKER_LISTENER = "speaker-listener"
 PEERS = {
     "jax_scan": Peer(HERE / "jax_scan.py", "jax", SPEAKER_LISTENER),
+    "benchmarl_loop": Peer(HERE / "benchmarl_loop.py", "benchmarl", SPEAKER_LISTENER),
     "jaxmarl_vdn": Peer(HERE / "jaxmarl_vdn.py", "jaxmarl", SPEAKER_LISTENER, share=True, algorithms=("vdn",)),
 }
 

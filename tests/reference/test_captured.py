@@ -115,6 +115,15 @@ def test_going_on_after_plain_steps_and_with_plain_steps(name):
     assert_equal_state(learner, trained(created(name), steps=65))
 
 
+@pytest.mark.thorough
+@every
+def test_over_a_thousand_updates(name):
+    """As asked of compiled steps by bench/agreement.py; captured ones leave the same bits."""
+    learner = trained(created(name), Tape(), 1050)
+    assert learner.updates >= 1000
+    assert_equal_state(learner, trained(created(name), steps=1050))
+
+
 @pytest.mark.parametrize("name", ["vdn", "coma", "pareto_ac"])
 def test_a_phase_that_hides_a_decision_would_be_seen(name, monkeypatch):
     """The tape does play what a graph would: the decisions of the step that was recorded."""
