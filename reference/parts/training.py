@@ -27,7 +27,7 @@ from torch import Tensor
 
 from marlspec.errors import InputError
 from marlspec.games.batched import BatchedGame
-from marlspec.reference.parts import checkpoints
+from marlspec.reference.parts import checkpoints, heap
 from marlspec.reference.parts.capture import captured_step
 from marlspec.reference.parts.checkpoints import Checkpoint
 from marlspec.reference.parts.compilation import compiled_step
@@ -143,10 +143,10 @@ def run(learner: Learner, steps: int, *, progress: bool = False) -> float:
     """
     if steps < 0:
         raise InputError(f"{steps} steps: the number of further steps must not be negative")
-    with _running(learner), _Bar(0, steps, progress) as bar:
+    with _running(learner), stepping(learner) as step, _Bar(0, steps, progress) as bar:
         start = time.perf_counter()
         for t in range(steps):
-            learner.step()
+            step()
             bar.advance_to(t + 1)
         if learner.device.type == "cuda":
             torch.cuda.synchronize(learner.device)
@@ -324,10 +324,14 @@ class LossMeter:
         return mean
 
 
-def stepping(
-    learner: Learner, *, compiled: bool = False, captured: bool = False
-) -> AbstractContextManager[Callable[[], None]]:
+@contextmanager
+def stepping(learner: Learner, *, compiled: bool = False, captured: bool = False) -> Iterator[Callable[[], None]]:
     """Lend the learner's step(), compiled or captured where asked for; one of the two at most."""
+    with heap.kept(), _step(learner, compiled, captured) as step:
+        yield step
+
+
+def _step(learner: Learner, compiled: bool, captured: bool) -> AbstractContextManager[Callable[[], None]]:
     if compiled:
         return compiled_step(learner)
     return captured_step(learner) if captured else nullcontext(learner.step)
