@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from marlspec.errors import InputError
 from marlspec.reference.listing import load
@@ -50,11 +48,17 @@ SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Learned:
-    """What a form made of its training: the number of updates, losses [steps, seeds], greedy actions in fresh games."""
+    """What a form made of its training, as plain numbers that outlive their process.
+
+    Attributes:
+        updates: how many.
+        losses: of each step with an update, one for each seed.
+        greedy: actions in fresh games.
+    """
 
     updates: int
-    losses: Float[Tensor, "steps seeds"]
-    greedy: Int[Tensor, " actions"]
+    losses: list[list[float]]
+    greedy: list[int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -118,17 +122,17 @@ def trained(algorithm: str, form: str, game: str, updates: int, device: str) -> 
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
         greedy = learner.act(learner.game.reset(learner.config.seeds * STATES), greedy=True)
-    return Learned(learner.updates, torch.tensor([own for own in losses if own]), greedy.flatten().cpu())
+    return Learned(learner.updates, [own for own in losses if own], greedy.flatten().tolist())
 
 
 def compared(plain: Learned, other: Learned) -> dict[str, Any]:
     """Return the largest difference of losses over their mean size, and the number of greedy actions that differ."""
-    size = plain.losses.abs().mean()
+    expected, losses = (torch.tensor(own.losses, dtype=torch.float64) for own in (plain, other))
     return {
         "updates": other.updates,
-        "loss": float((plain.losses - other.losses).abs().max() / size),
-        "greedy": int((plain.greedy != other.greedy).sum()),
-        "states": plain.greedy.numel(),
+        "loss": float((expected - losses).abs().max() / expected.abs().mean()),
+        "greedy": sum(own != theirs for own, theirs in zip(plain.greedy, other.greedy, strict=True)),
+        "states": len(plain.greedy),
     }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .agreement import told as agreement
 from .costs import Fit, fit
+from .goals import told as goals
 from .machine import ROOT
 from .peers.results import ratios_of
 from .records import RESULTS, Record, Workload, compare, history, noise
@@ -54,6 +55,7 @@ def _section(records: Sequence[Record], folder: Path, docs: Path) -> str:
     last = records[-1]
     figures = docs / "figures"
     lines = [f"## {last.device}", "", _machine(last), "", *_rates(last), ""]
+    lines += goals(last, folder)
     lines += _curves(last, "K", "copies", "copies K of the game", figures)
     lines += _curves(last, "seeds", "seeds", "seeds trained at once", figures)
     lines += _costs(last, figures)

@@ -26,7 +26,7 @@ def test_forms_that_do_the_same_agree(algorithm):
     found = agreement.compared(plain, other)
     assert found["loss"] < agreement.BOUND
     assert found["greedy"] == 0
-    assert plain.greedy.numel() == agreement.STATES * agreement.SETTINGS["seeds"] * 2
+    assert len(plain.greedy) == agreement.STATES * agreement.SETTINGS["seeds"] * 2
 
 
 @pytest.mark.usefixtures("_few")
@@ -49,8 +49,22 @@ def test_a_form_that_learns_otherwise_is_told(monkeypatch):
 
 
 def test_a_loss_that_is_no_number_does_not_agree():
-    learned = agreement.Learned(1, torch.tensor([[torch.nan]]), torch.zeros(1, dtype=torch.int64))
+    learned = agreement.Learned(1, [[float("nan")]], [0])
     assert not agreement.agrees(agreement.compared(learned, learned))
+
+
+@pytest.mark.thorough
+def test_the_command_keeps_what_it_finds(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(agreement, "RESULTS", tmp_path)
+    assert agreement.main(["--algorithms", "vdn", "--updates", "20"]) == 0
+    assert "| vdn | compiled | 20 |" in capsys.readouterr().out
+    [folder] = tmp_path.iterdir()
+    assert "| vdn | compiled | 20 |" in "\n".join(agreement.told(folder))
+
+
+def test_no_algorithm_is_no_agreement(capsys):
+    assert agreement.main(["--algorithms", "vdm"]) == 2
+    assert "vdm" in capsys.readouterr().err
 
 
 def test_the_page_shows_the_latest(tmp_path):

@@ -22,7 +22,7 @@ def workload(name, seconds, **facts):
 
 def step(K, seconds):
     facts = {"plot": "K", "algorithm": "VDN", "form": "eager", "copies": K, "env_steps_per_step": K}
-    facts |= {"updates_per_step": 1, "cold_seconds": 12.5, "peak_bytes": 3 * 2**20}
+    facts |= {"device": "cpu", "updates_per_step": 1, "cold_seconds": 12.5, "peak_bytes": 3 * 2**20}
     facts["work"] = {"operators": 130, "operations": 0, "bytes_needed": 0, "bytes_moved": 0}
     facts["floor"] = {"seconds": seconds / 4, "arithmetic": 0.0, "traffic": 0.0, "launches": 5e-5}
     return workload(f"W1/vdn/K={K}/eager", seconds, **facts)

@@ -28,7 +28,9 @@ import jax  # noqa: E402  (reads the environment when it is imported)
 import vdn_ff  # noqa: E402
 
 K = OPTIONS.copies
-BEFORE_LEARNING = max(worker.BATCH // K, 1)  # time steps until its buffer lets it learn; the count of updates confirms it
+BEFORE_LEARNING = max(
+    worker.BATCH // K, 1
+)  # time steps until its buffer lets it learn; the count of updates confirms it
 
 
 def settings(steps: int) -> dict[str, Any]:

@@ -10,11 +10,16 @@ FOLDER = "peers"
 
 def ratios_of(folder: Path) -> list[str]:
     """Return the section on the peers that the latest results in a device's folder make; nothing without any."""
-    files = sorted((folder / FOLDER).glob("*.json"))
-    latest = {(found := json.loads(path.read_text(encoding="utf-8")))["peer"]: found for path in files}
-    if not latest:
+    found = latest(folder)
+    if not found:
         return []
-    return ["### Beside peers", "", *(line for found in latest.values() for line in _peer(found))]
+    return ["### Beside peers", "", *(line for own in found.values() for line in _peer(own))]
+
+
+def latest(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """Return the latest results in a device's folder, by peer."""
+    files = sorted((folder / FOLDER).glob("*.json"))
+    return {(found := json.loads(path.read_text(encoding="utf-8")))["peer"]: found for path in files}
 
 
 def _peer(found: Mapping[str, Any]) -> list[str]:
