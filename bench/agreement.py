@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     session = machine.session(options.threads)
-    folder = RESULTS / machine.device_name(options.device, options.threads) / FOLDER
+    folder = options.results / machine.device_name(options.device, options.threads) / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{session['taken'][:19].replace(':', '')}.json"
     found = {"game": options.game, "bound": BOUND, "session": session, "results": results}
@@ -90,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--updates", type=int, default=1000)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where what was found is kept")
     return parser
 
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -221,9 +222,10 @@ def _history(records: Sequence[Record], figures: Path) -> list[str]:
         lines.append(
             f"| {own.session['taken']} | {own.session['git']['revision'][:9]} | {len(own.workloads)} | {told} |"
         )
-    if len(records) > 1:
+    alike = [own for own in records if own.session["clock"] == records[-1].session["clock"]]
+    if len(alike) > 1:
         path = figures / f"performance-{records[-1].device}-history.png"
-        _draw_history(records, path)
+        _draw_history(alike, path)
         lines += ["", f"![Time over that of the first record](figures/{path.name})"]
     return [*lines, ""]
 
@@ -248,9 +250,11 @@ def _draw_history(records: Sequence[Record], path: Path) -> None:
             first.setdefault(name, own)
             groups[name.partition("/")[0]][i].append(own.seconds / first[name].seconds)
     with _axes(path, "record", "time over the first record's, by group", log=False) as axes:
-        for (group, ratios), colour in zip(groups.items(), COLOURS * 3, strict=False):
+        for (group, ratios), (style, colour) in zip(
+            groups.items(), product(("o-", "s--", "^:"), COLOURS), strict=False
+        ):
             axes.plot(
-                range(len(records)), [_median(own) for own in ratios], "o-", color=colour, label=group, markersize=4
+                range(len(records)), [_median(own) for own in ratios], style, color=colour, label=group, markersize=4
             )
         axes.set_xticks(range(len(records)), [own.session["git"]["revision"][:7] for own in records])
         axes.legend(frameon=False, fontsize=9)

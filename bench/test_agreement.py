@@ -1,13 +1,15 @@
 """Agreement is asked of every algorithm, and a form that learns something else is told."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from marlspec.reference.parts import training
 
-from . import agreement
+from . import agreement, machine
 from .workloads import COMPILED, DEEP, PLAIN
 
 
@@ -54,10 +56,13 @@ def test_a_loss_that_is_no_number_does_not_agree():
 
 
 @pytest.mark.thorough
-def test_the_command_keeps_what_it_finds(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(agreement, "RESULTS", tmp_path)
-    assert agreement.main(["--algorithms", "vdn", "--updates", "20"]) == 0
-    assert "| vdn | compiled | 20 |" in capsys.readouterr().out
+def test_the_command_keeps_what_it_finds(tmp_path):
+    command = [sys.executable, "-m", "bench.agreement", "--algorithms", "vdn", "--updates", "20"]
+    done = subprocess.run(
+        [*command, "--results", str(tmp_path)], cwd=machine.ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| vdn | compiled | 20 |" in done.stdout
     [folder] = tmp_path.iterdir()
     assert "| vdn | compiled | 20 |" in "\n".join(agreement.told(folder))
 

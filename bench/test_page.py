@@ -1,5 +1,7 @@
 """The page is written from records alone: every workload, its floor, curves, fits, and what changed."""
 
+from dataclasses import replace
+
 import pytest
 
 from .page import write
@@ -76,3 +78,13 @@ def test_every_figure_that_the_page_shows_is_there(page, tmp_path):
     shown = [line.split("](")[1].rstrip(")") for line in page.splitlines() if line.startswith("![")]
     assert len(shown) == 3
     assert all((tmp_path / "docs" / name).stat().st_size > 1_000 for name in shown)
+
+
+def test_records_by_another_clock_are_drawn_with_none(tmp_path):
+    other = record(2029, 1.0)
+    replace(other, session=other.session | {"clock": "wall"}).save(tmp_path / "results")
+    record(2030, 1.5).save(tmp_path / "results")
+    write(tmp_path / "results", tmp_path / "docs")
+    text = (tmp_path / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert "| 2030-01-01T00:00:00+00:00 | 2030abcde | 9 | nothing to compare | " in text
+    assert "Time over that of the first record" not in text
