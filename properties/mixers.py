@@ -877,7 +877,7 @@ def _bends(subject: Subject, utilities: Array, state: Array) -> bool:
     roles=("qmix_mixer",),
     cite=f"{QMIX}, section 4.1: biases are not restricted to be non-negative",
     method="search for both signs and for a bend; refuted where one is not found in the stated number of states: at a "
-    "size with parameters drawn anew, else at all sizes",
+    "size with parameters drawn anew, else at all of several sizes",
     recheck=_recheck_bias_sign,
     requires=SANE,
 )
@@ -889,8 +889,13 @@ def bias_sign(trial: Trial) -> Finding:
         return Finding(not_applicable=f"In {str(coarse).removeprefix('torch.')} a bend cannot be told from rounding.")
     hits = [_one_sided(bench, index) for index in range(len(bench.subjects))]
     found = [hit for hit in hits if hit is not None]
-    if not bench.redraws and len(found) < len(hits):  # one draw of unconstrained biases may well be one-sided
-        found = []
+    if not bench.redraws and found:  # one draw of unconstrained biases may well be one-sided
+        if len(hits) == 1:
+            return Finding(
+                not_applicable="Biases that are free may have one sign in the parameters at hand: judge more than one "
+                "size, or let parameters be drawn anew."
+            )
+        found = found if len(found) == len(hits) else []
     return Finding(
         counterexample=next(iter(found), None), method="search", scope=bench.scope, examples=len(bench.tally)
     )

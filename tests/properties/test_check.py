@@ -525,3 +525,13 @@ def test_a_bias_that_is_one_sided_at_every_size_is_refuted_where_parameters_are_
     )
     (witness,) = report.witnesses
     assert "never negative" in witness.computed
+
+
+def test_at_one_size_a_one_sided_bias_says_nothing_where_parameters_are_fixed():
+    """What was trained, or drawn once, may well have biases of one sign that could have had the other."""
+    one_sided = _biased(lambda state: np.square(state).sum(-1) + 2)
+    claims = ["mixer.finite", "qmix.bias_sign"]
+    report = check(one_sided, "qmix_mixer", examples=40, claims=claims, sizes=[(3, 2)])
+    [verdict] = [own for own in report.verdicts if own.claim_id == "qmix.bias_sign"]
+    assert verdict.outcome == "not_applicable"
+    assert "more than one size" in verdict.reason
