@@ -154,7 +154,8 @@ def told(folder: Path) -> list[str]:
         "",
         f"Trained from the same seed in {found['game']}, taken {session['taken']} at "
         f"{session['git']['revision'][:9]}, threads: {session['threads']}. In no step of any seed may the loss differ "
-        f"from that of the eager form by more than {found['bound']:g} of their mean size; no greedy action may differ.",
+        f"from that of the eager form by more than {found['bound']:g} of their mean size; no greedy action may, of "
+        f"each agent in {STATES} fresh copies for each seed (which are all alike in a game of one state).",
         "",
         "| algorithm | form | updates | losses differ by at most | greedy actions that differ |",
         "|---|---|---|---|---|",

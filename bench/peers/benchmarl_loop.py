@@ -198,8 +198,8 @@ class Turns(Callback):
         self.made.acquire()
 
 
-def experiment(turns: Turns) -> Experiment:
-    """BenchMARL's experiment with the sizes that both sides have in common."""
+def experiment(turns: Turns, folder: str) -> Experiment:
+    """BenchMARL's experiment with the sizes that both sides have in common; it keeps its settings in a folder."""
     config = ExperimentConfig.get_from_yaml()
     K = OPTIONS.copies
     wanted = {
@@ -227,7 +227,7 @@ def experiment(turns: Turns) -> Experiment:
         "evaluation_episodes": 1,
         "loggers": [],
         "create_json": False,
-        "save_folder": tempfile.mkdtemp(),
+        "save_folder": folder,
     }
     for name, value in wanted.items():
         assert hasattr(config, name), name
@@ -240,26 +240,30 @@ def experiment(turns: Turns) -> Experiment:
 
 def main() -> None:
     """Train until nobody asks for more."""
-    turns = Turns()
-    own = experiment(turns)
-    optimisers = own.optimizers[GROUP].values()
-    trained = sum(part.numel() for each in optimisers for group in each.param_groups for part in group["params"])
+    with tempfile.TemporaryDirectory() as folder:
+        turns = Turns()
+        own = experiment(turns, folder)
+        optimisers = own.optimizers[GROUP].values()
+        trained = sum(part.numel() for each in optimisers for group in each.param_groups for part in group["params"])
+        threading.Thread(target=loop, args=(own, turns), daemon=True).start()
+        worker.serve(
+            worker.contract(OPTIONS.copies, trained),
+            ["benchmarl", "torchrl", "tensordict", "torch"],
+            turns.run,
+            lambda: (turns.updates, own.total_frames),
+        )
+    os._exit(0)  # the loop waits to be asked, and would be waited for
 
-    def loop() -> None:
-        torch.set_num_threads(OPTIONS.threads)
-        turns.asked.acquire()
-        try:
-            own.run()
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)  # whoever waits for a step would wait for ever
 
-    threading.Thread(target=loop, daemon=True).start()
-    packages = ["benchmarl", "torchrl", "tensordict", "torch"]
-    worker.serve(
-        worker.contract(OPTIONS.copies, trained), packages, turns.run, lambda: (turns.updates, own.total_frames)
-    )
-    os._exit(0)
+def loop(own: Experiment, turns: Turns) -> None:
+    """Run the experiment, step by step as it is asked for."""
+    torch.set_num_threads(OPTIONS.threads)
+    turns.asked.acquire()
+    try:
+        own.run()
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)  # whoever waits for a step would wait for ever
 
 
 if __name__ == "__main__":
