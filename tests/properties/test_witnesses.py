@@ -32,7 +32,7 @@ from ..mutants import (
 )
 from ..mutants import replay as replay_buffers
 
-SIZES = {"joint_value": [(2, 2, 3)]}
+SIZES = {"joint_value": [(2, 2, 3)], "qmix_mixer": [(2, 3), (3, 2)]}  # biases in fixed parameters take two sizes
 PROMISES = [
     (name, entry.id) for name, role in ROLES.items() for entry in claims_of(name) if role.axes and name in entry.roles
 ]
