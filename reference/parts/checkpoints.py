@@ -2,8 +2,8 @@
 
 A checkpoint is two files. checkpoint-STEPS-DIGEST.safetensors holds the tensors; checkpoint.json holds everything else,
 names the first file with its digest, and is the last to be written: what it names is there, complete. Each file is
-written under another name, brought to the disk, and renamed, so that a process that is killed at any moment leaves the
-checkpoint before or the new one. Older tensors are deleted only then.
+written in a folder beside them, brought to the disk, and moved, so that a process that is killed at any moment leaves
+the checkpoint before or the new one. Older tensors are deleted only then, and that folder with all that is left in it.
 
 The state is a nested structure of dicts, lists, tuples, tensors, numbers, strings, truth values and None, as in a
 state_dict. In JSON each container is an object with one entry that names its kind, and each tensor one that names its
@@ -13,6 +13,7 @@ place in the other file, so that what is read equals what was written to the typ
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from marlspec.errors import InputError
 SCHEMA = "marlspec.checkpoint/1"
 NAME = "checkpoint.json"
 TENSORS = "checkpoint-*.safetensors"
-UNFINISHED = ".unfinished"
+UNFINISHED = "checkpoint.unfinished"
 
 Json: TypeAlias = Any
 
@@ -65,7 +66,9 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         "seconds": checkpoint.seconds,
         "state": _encoded(checkpoint.state, "", tensors),
     }
-    unfinished = folder / f"checkpoint-{checkpoint.steps}{UNFINISHED}"
+    drafts = folder / UNFINISHED
+    drafts.mkdir(exist_ok=True)
+    unfinished = drafts / "tensors"
     safetensors.torch.save_file(tensors, unfinished)
     digest = _digest(unfinished)
     path = folder / f"checkpoint-{checkpoint.steps}-{digest[:12]}.safetensors"
@@ -73,11 +76,12 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     _finish(unfinished, path)
     body = json.dumps(content)
     whole = json.dumps({"schema": SCHEMA, "sha256": _digest_of(body), "content": content}, indent=1)
-    unfinished = folder / (NAME + UNFINISHED)
+    unfinished = drafts / NAME
     unfinished.write_text(whole, encoding="utf-8")
     _finish(unfinished, folder / NAME)
-    for old in {*folder.glob(TENSORS), *folder.glob(f"checkpoint*{UNFINISHED}")} - {path}:
+    for old in {*folder.glob(TENSORS)} - {path}:
         old.unlink()
+    shutil.rmtree(drafts)
 
 
 def load(folder: Path) -> Checkpoint:

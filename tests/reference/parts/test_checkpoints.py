@@ -149,7 +149,7 @@ def test_everything_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch
     checkpoints.save(tmp_path, checkpoint(3))
     folder = str(tmp_path)
     expected = []
-    for name in ("checkpoint-3.unfinished", "checkpoint.json.unfinished"):
+    for name in ("checkpoint.unfinished/tensors", "checkpoint.unfinished/checkpoint.json"):
         expected += [("fsync", name), ("rename", name), ("fsync", folder)]
     assert log == expected
 
@@ -228,3 +228,22 @@ def test_another_run_is_refused_by_all_that_differs(tmp_path):
     assert "algorithm is 'vdn' there and 'qmix' here; hidden is [4] there and [4, 4] here; embed is None" in message
     assert "gamma" not in message
     assert "game" not in message.split("another --folder")[0].replace("game is", "")
+
+
+def test_what_a_killed_writer_left_is_gone_with_the_next_checkpoint(tmp_path, monkeypatch):
+    """safetensors writes under a name of its own, beside the one that it is given."""
+    write = checkpoints.safetensors.torch.save_file
+
+    def killed(tensors, path):
+        (path.parent / ".tmpAbCdEf").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    checkpoints.save(tmp_path, checkpoint(1))
+    monkeypatch.setattr(checkpoints.safetensors.torch, "save_file", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save(tmp_path, checkpoint(2))
+    assert equal(checkpoints.load(tmp_path).state, state(1))
+    monkeypatch.setattr(checkpoints.safetensors.torch, "save_file", write)
+    checkpoints.save(tmp_path, checkpoint(3))
+    assert len(files(tmp_path)) == 2
+    assert equal(checkpoints.load(tmp_path).state, state(3))
