@@ -141,7 +141,7 @@ def test_everything_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch
         sync(number)
 
     def renamed(path, target):
-        log.append(("rename", path.name))
+        log.append(("rename", str(path.relative_to(tmp_path))))
         return replace(path, target)
 
     monkeypatch.setattr(os, "fsync", synced)
