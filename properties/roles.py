@@ -30,7 +30,8 @@ results may be arrays, tensors or lists; `arrays = "torch"` asks for torch tenso
     evaluator           f(transitions [S, A_1, .., A_n, S], rewards [n, S, A_1, .., A_n, S], terminal [S], policy,
                         gamma) -> values [n, S]; the policy holds a table [S, A_i] per agent
     optimal_backup      f(transitions [S, A, S], rewards [S, A, S], terminal [S], gamma, Q [S, A]) -> TQ [S, A]
-    tabular_update      f(Q [S, A], s, a, r, s', terminated, alpha, gamma) -> Q after one update of Q-learning
+    tabular_update      f(Q [S, A], s, a, r, s', terminated, alpha, gamma) -> Q after one update of Q-learning; the row
+                        of a terminal s' may be set to 0
     cql_update          f(Q [S, A_1, .., A_n], s, a [n], r [n], s', terminated, alpha, gamma) -> Q after one update of
                         central Q-learning; scalar = "sum" (default), or the index of the agent whose reward is taken
     td_target           f(rewards [B, n], terminated [B], truncated [B], next_values [B, n, A], online_values [B, n, A],
