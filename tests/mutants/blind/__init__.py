@@ -3,12 +3,16 @@
 from ..target import Target
 from . import (
     counterfactual,
+    counterfactual_critics,
+    cql_updates,
     exploration,
     learners,
+    optimal_backups,
     policies,
     policy_losses,
     replay,
     returns,
+    tabular_updates,
     target_networks,
     td_targets,
 )
@@ -23,6 +27,10 @@ SUBJECTS = (
     replay,
     target_networks,
     learners,
+    counterfactual_critics,
+    optimal_backups,
+    tabular_updates,
+    cql_updates,
 )
 GOOD: tuple[Target, ...] = tuple(target for subject in SUBJECTS for target in subject.GOOD)
 ALL_BAD: tuple[Target, ...] = tuple(target for subject in SUBJECTS for target in subject.BAD)
@@ -35,6 +43,10 @@ REPORTED = {
     "writes_into_the_policy": WRITES,
     "writes_into_logits": WRITES,
     "writes_into_utilities": WRITES,
+    "clears_the_table": WRITES,
+    "blanks_out_the_action": WRITES,
+    "writes_into_the_table": WRITES,
+    "writes_through_a_view": WRITES,
     "one_row_without_axis": "observations has shape [2, 2]; return shape [1, 2, 2]",
 }
 # Where no gradient of torch arrives, this claim does not apply, and the report says so.
