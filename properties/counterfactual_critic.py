@@ -24,6 +24,7 @@ COMA = (
     "Foerster et al. 2018, arXiv 1705.08926, section 4 and figure 1: a_-i goes in, one value per own action comes out"
 )
 DEFAULTS = {"n_agents": 2, "n_actions": 3, "observation_size": 2, "state_size": 3}
+ROWS = ("actions", "observations", "state")
 ROUNDING = 1e-4  # of the largest value: that of a float32 network, far below what a weight on the own action does
 
 
@@ -72,9 +73,26 @@ def _told_the_own_action(target: Procedure, case: Case) -> Counterexample | None
     return None
 
 
-def _draw(sizes: Mapping[str, int]) -> Any:
+def _leaning_on_others(target: Procedure, case: Case) -> Counterexample | None:
+    """Whether a row's values are others than those that it has by itself."""
+    values = call(target, case)
+    scale = max(1.0, float(np.abs(values).max(initial=0.0)))
+    for b in range(len(values)):
+        alone = call(target, {name: case[name][b : b + 1] for name in ROWS})[0]
+        wrong = ~(np.abs(values[b] - alone) <= ROUNDING * scale)
+        if wrong.any():
+            i, own = (int(k) for k in np.argwhere(wrong)[0])
+            computed = (
+                f"row {b}, agent {i + 1}: the value of action {own} is {values[b, i, own]:.9g} in the batch, and "
+                f"{alone[i, own]:.9g} where the row is the only one"
+            )
+            return counterexample(case, computed, "the same value: a row is a time step of its own")
+    return None
+
+
+def _draw(sizes: Mapping[str, int], least_rows: int = 1) -> Any:
     def draw(generator: np.random.Generator, k: int) -> Case:
-        rows = int(generator.integers(1, 4))
+        rows = int(generator.integers(least_rows, 4))
         n, A, o, s = (sizes[name] for name in DEFAULTS)
         return {
             "actions": generator.integers(0, A, (rows, n)).tolist(),
@@ -87,7 +105,7 @@ def _draw(sizes: Mapping[str, int]) -> Any:
 
 def _smaller(case: Case) -> Iterator[Case]:
     """Fewer rows, then simpler numbers."""
-    yield from slices_left_out(case, dict.fromkeys(("actions", "observations", "state"), (0,)))
+    yield from slices_left_out(case, dict.fromkeys(ROWS, (0,)))
     yield from simpler_numbers(case, ("observations", "state", "actions"))
 
 
@@ -107,6 +125,28 @@ def critic_repeatable(trial: Trial) -> Finding:
     """Neither a state of its own nor chance."""
     sizes = sizes_of(procedure(trial))
     return repeatable(trial, _draw(sizes), call, _smaller, key="critic.repeatable")
+
+
+@claim(
+    "critic.rows",
+    "A row's values are those that it has by itself: the other rows of a batch change nothing.",
+    roles=("counterfactual_critic",),
+    cite=f"{COMA}: Q(s, a) of one time step",
+    method="each row of drawn batches, and the same row as a batch of one",
+    recheck=rechecked(_leaning_on_others),
+    requires=("critic.repeatable",),
+)
+def critic_rows(trial: Trial) -> Finding:
+    """No statistics over a batch, no row in another one's place."""
+    target = procedure(trial)
+    return search(
+        trial,
+        _draw(sizes_of(target), least_rows=2),
+        lambda case: _leaning_on_others(target, case),
+        method="drawn batches of two and three rows, and each row alone",
+        smaller=_smaller,
+        key="critic.rows",
+    )
 
 
 @claim(

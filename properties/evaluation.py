@@ -449,7 +449,7 @@ def _draw_backup(generator: np.random.Generator, k: int) -> dict[str, Any]:
     q = generator.integers(-8, 9, (n_states, actions)) / 4
     if k % 3 == 0:  # a maximum below zero, and ties
         q = -generator.integers(1, 4, (n_states, actions)) / 2
-    gamma = float(generator.choice(GAMMAS))
+    gamma = float(generator.choice((*GAMMAS, LONG)))
     return {**game, "rewards": game["rewards"][0], "gamma": gamma, "q": q.tolist()}
 
 

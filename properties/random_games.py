@@ -2,7 +2,8 @@
 
 A game is a case with the entries transitions [S, A_1, .., A_n, S], rewards [n, S, A_1, .., A_n, S], terminal [S] and
 gamma, and where wanted policy (n tables [S, A_i]) or q, other [S, A]. Terminal states are absorbing and pay nothing.
-Probabilities are quarters, rewards are quarters up to 2: in float64 the claims' sums are free of rounding.
+Probabilities are quarters, some of them 1/64, and rewards are quarters up to 2: in float64 the claims' sums are free of
+rounding.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from marlspec.properties.cases import Case
 Array = NDArray[Any]
 
 QUARTERS = 4
+RARE = 1 / 64
 LARGEST = 2.0  # of the rewards
 
 
@@ -46,12 +48,24 @@ def draw_game(
 
 
 def distribution(generator: np.random.Generator, size: int) -> Array:
-    """Draw a distribution of quarters, often on one entry alone."""
-    if generator.random() < 0.4:
-        sure: Array = np.eye(size)[generator.integers(size)]
-        return sure
+    """Draw a distribution of quarters, often on one entry alone, now and then with one entry of 1/64."""
     drawn: Array = generator.multinomial(QUARTERS, np.full(size, 1 / size)) / QUARTERS
+    if generator.random() < 0.4:
+        drawn = np.eye(size)[generator.integers(size)]
+    if size > 1 and generator.random() < 0.15:
+        drawn = _with_a_rare_entry(generator, drawn)
     return drawn
+
+
+def _with_a_rare_entry(generator: np.random.Generator, drawn: Array) -> Array:
+    """Put RARE on an entry, and what it had, less that, on the most probable one of the others."""
+    rare = int(generator.integers(len(drawn)))
+    others = np.delete(np.arange(len(drawn)), rare)
+    most = others[np.argmax(drawn[others])]
+    result = drawn.copy()
+    result[most] = drawn[most] + drawn[rare] - RARE
+    result[rare] = RARE
+    return result
 
 
 def draw_policy(generator: np.random.Generator, n_actions: Sequence[int], n_states: int) -> list[Any]:

@@ -57,9 +57,28 @@ def unsteadiness(factory: Factory) -> float:
     return float(np.abs(first - again).max())
 
 
-MEASURES = {"coma.critic_input": told, "critic.repeatable": unsteadiness}
+def leaning(factory: Factory) -> float:
+    """How far a row's values are from those that it has by itself, over random batches."""
+    function, generator = factory(), np.random.default_rng(7)
+    own_n, own_A = getattr(function, "n_agents", n), getattr(function, "n_actions", A)
+    worst = 0.0
+    for k in range(50):
+        rows = 2 + k % 2
+        batch = (
+            generator.integers(0, own_A, (rows, own_n)),
+            generator.normal(size=(rows, own_n, o)),
+            generator.normal(size=(rows, s)),
+        )
+        together = answer(function, *batch)
+        alone = np.concatenate([answer(function, *(array[b : b + 1] for array in batch)) for b in range(rows)])
+        worst = max(worst, float(np.abs(together - alone).max()))
+    return worst
+
+
+MEASURES = {"coma.critic_input": told, "critic.repeatable": unsteadiness, "critic.rows": leaning}
 TOLD = Violation("coma.critic_input", told)
 UNSTEADY = Violation("critic.repeatable", unsteadiness)
+LEANING = Violation("critic.rows", leaning)
 
 
 # --- good ones --------------------------------------------------------------------------------------------------------
@@ -195,6 +214,25 @@ class RunningNormalisation(Embedded):
     def __call__(self, actions: Tensor, observations: Tensor, state: Tensor) -> Tensor:
         self.seen = 0.9 * self.seen + 0.1 * observations.float().mean((0, 1))
         return super().__call__(actions, observations - self.seen, state)
+
+
+@bad("counterfactual_critic", "masked", "The state of the first row goes in for all rows.", LEANING)
+class FirstRowsState(Masked):
+    def __call__(self, actions: Tensor, observations: Tensor, state: Tensor) -> Tensor:
+        return super().__call__(actions, observations, state[:1].expand_as(state))
+
+
+@bad("counterfactual_critic", "embedded", "Observations are centred by the mean of the batch.", LEANING)
+class CentredByTheBatch(Embedded):
+    def __call__(self, actions: Tensor, observations: Tensor, state: Tensor) -> Tensor:
+        return super().__call__(actions, observations - observations.mean(0), state)
+
+
+@bad("counterfactual_critic", "table", "Rows and agents change places where there are as many of both.", LEANING)
+class SquareBatchTurned(Table):
+    def __call__(self, actions: Numbers, observations: Numbers, state: Numbers) -> Numbers:
+        turned = observations.swapaxes(0, 1) if len(actions) == n else observations
+        return super().__call__(actions, turned, state)
 
 
 BAD = bad.targets()
