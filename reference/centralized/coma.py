@@ -167,6 +167,8 @@ class COMA(ActorLearner):
         self.actor_optimiser = torch.optim.RMSprop(self.phi.parameters(), config.learning_rate)
         self.critic_optimiser = torch.optim.RMSprop(self.theta.parameters(), config.critic_learning_rate)
         self.epsilon = linear(config.epsilon_start, config.epsilon_end, config.epsilon_steps)
+        # A graph of recurrent actors learning would hold each time step of an episode.
+        self.graphs = ("time_step", "targets", "learn_critic", *(() if config.recurrent else ("learn_actors",)))
 
     def step(self) -> None:  # 2
         """Play one episode in every copy and make one update of the actors."""
@@ -176,29 +178,35 @@ class COMA(ActorLearner):
         running = torch.ones(S, K, dtype=torch.bool, device=self.device)
         last_action = torch.zeros(S, K, n, A, device=self.device)
         for _ in range(self.config.horizon):  # 6
-            state = self.game_state
-            history, available = self.history(state), self.available(state)  # 7
-            action = self.act(state)  # 8
-            following, rewards, terminated, truncated = self.play(action)  # 9
-            time_step = Episodes(  # 10
-                history=history,
-                z=self.centralized(state),
-                available=available,
-                last_action=last_action,
-                action=action,
-                reward=rewards[..., 0],  # equal for all agents
-                next_history=self.history(following),
-                next_z=self.centralized(following),
-                next_action=self.act(following),
-                terminated=terminated,
-                truncated=truncated,
-                running=running,
-            )
+            time_step, running = self.time_step(last_action, running)  # 7-10
             steps.append(time_step)  # 10
-            running = running & ~(terminated | truncated)
-            last_action = one_hot(action, A, last_action.dtype)
+            last_action = one_hot(time_step.action, A, last_action.dtype)
         self.learn(collated(steps))  # 11
         self.t += self.config.horizon
+
+    def time_step(
+        self, last_action: Float[Tensor, "seeds K n A"], running: Bool[Tensor, "seeds K"]
+    ) -> tuple[Episodes, Bool[Tensor, "seeds K"]]:
+        """Play one time step of every copy; return it, fields [seeds, K, ..], and which episodes are not over then."""
+        state = self.game_state
+        history, available = self.history(state), self.available(state)  # 7
+        action = self.act(state)  # 8
+        following, rewards, terminated, truncated = self.play(action)  # 9
+        time_step = Episodes(  # 10
+            history=history,
+            z=self.centralized(state),
+            available=available,
+            last_action=last_action,
+            action=action,
+            reward=rewards[..., 0],  # equal for all agents
+            next_history=self.history(following),
+            next_z=self.centralized(following),
+            next_action=self.act(following),
+            terminated=terminated,
+            truncated=truncated,
+            running=running,
+        )
+        return time_step, running & ~(terminated | truncated)
 
     def learn(self, batch: Episodes) -> Float[Tensor, " seeds"]:
         """Make one update on K episodes of each seed; return its losses, each from just before its update, summed."""
@@ -207,14 +215,30 @@ class COMA(ActorLearner):
         T = batch.running.shape[-1]
         total = torch.zeros_like(y[:, 0, 0, 0])
         for t in reversed(range(T)):  # 13
-            values = chosen(self.theta.values(inputs[:, :, t]), batch.action[:, :, t])  # 13
-            losses = critic_loss(y[:, :, t], values, batch.running[:, :, t])  # 13
-            self.critic_optimiser.zero_grad()  # 13
-            losses.sum().backward()  # 13
-            self.critic_optimiser.step()  # 13
-            total += losses.detach()
+            step = (inputs[:, :, t], batch.action[:, :, t], y[:, :, t], batch.running[:, :, t])
+            total += self.learn_critic(*step)  # 13
             if (self.updates * T + T - t) % self.config.target_interval == 0:  # 14
                 synchronise(self.theta_bar, self.theta)  # 14
+        total += self.learn_actors(batch, inputs)  # 15-17
+        self.updates += 1
+        return total
+
+    def learn_critic(
+        self,
+        inputs: Float[Tensor, "seeds K n x"],
+        action: Int[Tensor, "seeds K n"],
+        y: Float[Tensor, "seeds K n"],
+        running: Bool[Tensor, "seeds K"],
+    ) -> Float[Tensor, " seeds"]:
+        """Make one update of the critic on a time step, and return each seed's loss before it."""
+        losses = critic_loss(y, chosen(self.theta.values(inputs), action), running)  # 13
+        self.critic_optimiser.zero_grad()  # 13
+        losses.sum().backward()  # 13
+        self.critic_optimiser.step()  # 13
+        return losses.detach()
+
+    def learn_actors(self, batch: Episodes, inputs: Float[Tensor, "seeds K T n x"]) -> Float[Tensor, " seeds"]:
+        """Make one update of the actors, and return each seed's losses before it, summed."""
         log_pi = self.log_policy(self.phi.along(batch.history), batch.available)
         with torch.no_grad():
             q = self.theta.values(inputs.flatten(1, 2)).view_as(log_pi)  # 15
@@ -223,8 +247,7 @@ class COMA(ActorLearner):
         self.actor_optimiser.zero_grad()  # 17
         losses.sum().backward()  # 17
         self.actor_optimiser.step()  # 17
-        self.updates += 1
-        return total + losses.detach()
+        return losses.detach()
 
     def phase(self) -> tuple[Any, ...]:
         """What epsilon is, and after which of the critic's updates the target network is copied."""

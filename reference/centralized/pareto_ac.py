@@ -148,6 +148,7 @@ class ParetoAC(ActorLearner):
     """Pareto-AC in training; see Learner for seeds, histories, saving and resuming."""
 
     config_type = ParetoACConfig
+    graphs = ("time_step", "learn")
     places: Tensor
 
     def __init__(self, game: BatchedGame[Any], config: ParetoACConfig) -> None:

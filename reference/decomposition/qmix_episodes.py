@@ -103,6 +103,8 @@ class QMIXEpisodes(ValueLearner):
             filled=torch.empty(L, dtype=torch.bool),
         )
         self.replay: ReplayBuffer[Episodes] = ReplayBuffer(config.capacity, example, config.seeds, self.device)  # 2
+        # A graph of recurrent networks would hold each time step of an episode.
+        self.graphs = ("time_step",) if config.recurrent else ("time_step", "learn")
 
     def step(self) -> None:  # 3
         """Play one episode in every copy, and make one update once there are episodes enough."""
@@ -110,27 +112,31 @@ class QMIXEpisodes(ValueLearner):
         filled = torch.ones(self.config.seeds, self.config.copies, dtype=torch.bool, device=self.device)
         episode = []  # 4
         for _ in range(self.config.horizon):  # 5
-            state = self.game_state
-            z, history = self.centralized(state), self.history(state)  # 6
-            action = self.act(state)  # 7-10
-            next_state, rewards, terminated, truncated = self.play(action)  # 11-12
-            transition = Episodes(  # 13 (E18)
-                history=history,
-                z=z,
-                action=action,
-                reward=rewards[..., 0],  # equal for all agents
-                next_history=self.history(next_state),
-                next_available=self.available(next_state),
-                next_z=self.centralized(next_state),
-                terminated=terminated,
-                filled=filled,
-            )
+            transition, filled = self.time_step(filled)  # 6-13
             episode.append(transition)  # 13
-            filled = filled & ~(terminated | truncated)
             self.t += 1  # 14 (E18)
         self.replay.store(Episodes(*(torch.stack(field, 2) for field in zip(*episode, strict=True))))  # 15
         if self.replay.size >= self.config.batch_size:  # 16
             self.learn(self.replay.sample(self.config.batch_size))  # 17
+
+    def time_step(self, filled: Bool[Tensor, "seeds K"]) -> tuple[Episodes, Bool[Tensor, "seeds K"]]:
+        """Play one time step of every copy; return it, fields [seeds, K, ..], and which episodes are not over then."""
+        state = self.game_state
+        z, history = self.centralized(state), self.history(state)  # 6
+        action = self.act(state)  # 7-10
+        next_state, rewards, terminated, truncated = self.play(action)  # 11-12
+        transition = Episodes(  # 13 (E18)
+            history=history,
+            z=z,
+            action=action,
+            reward=rewards[..., 0],  # equal for all agents
+            next_history=self.history(next_state),
+            next_available=self.available(next_state),
+            next_z=self.centralized(next_state),
+            terminated=terminated,
+            filled=filled,
+        )
+        return transition, filled & ~(terminated | truncated)
 
     def learn(self, batch: Episodes) -> Float[Tensor, " seeds"]:
         """Make one update on a batch [seeds, B, time step, ..], and return each seed's loss before it."""

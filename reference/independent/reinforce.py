@@ -73,6 +73,7 @@ class REINFORCE(ActorLearner):
     """
 
     config_type = ReinforceConfig
+    graphs = ("time_step", "learn")
 
     def __init__(self, game: BatchedGame[Any], config: ReinforceConfig) -> None:
         super().__init__(game, config)
@@ -87,14 +88,18 @@ class REINFORCE(ActorLearner):
         running = torch.ones(self.config.seeds, self.config.copies, dtype=torch.bool, device=self.device)
         steps = []
         for _ in range(self.config.horizon):  # 3
-            state = self.game_state
-            history, available = self.history(state), self.available(state)  # 4
-            action = self.act(state)  # 5-6
-            _, rewards, terminated, truncated = self.play(action)  # 7
-            steps.append(Episodes(history, available, action, rewards, running))
-            running = running & ~(terminated | truncated)
+            time_step, running = self.time_step(running)  # 4-7
+            steps.append(time_step)
         self.learn(Episodes(*(torch.stack(field, 2) for field in zip(*steps, strict=True))))  # 8
         self.t += self.config.horizon
+
+    def time_step(self, running: Bool[Tensor, "seeds K"]) -> tuple[Episodes, Bool[Tensor, "seeds K"]]:
+        """Play one time step of every copy; return it, fields [seeds, K, ..], and which episodes are not over then."""
+        state = self.game_state
+        history, available = self.history(state), self.available(state)  # 4
+        action = self.act(state)  # 5-6
+        _, rewards, terminated, truncated = self.play(action)  # 7
+        return Episodes(history, available, action, rewards, running), running & ~(terminated | truncated)
 
     def learn(self, batch: Episodes) -> Float[Tensor, " seeds"]:
         """Make one update on K episodes of each seed, and return each seed's losses before it, summed."""

@@ -1,4 +1,7 @@
-"""The same step, traced by torch.compile as one graph: acting, storing, sampling, the gradient and the update.
+"""The same step, traced by torch.compile: acting, storing, sampling, the gradient and the update.
+
+A step is one graph. Where it repeats a time step for as long as an episode lasts, it is a graph for that and others for
+what is learned from the episode: one graph of them all would take longer to compile than most runs take.
 
 Algorithm files keep to zero_grad(), backward() and step() of torch's optimisers. The compiler traces through backward()
 where it is told to (torch._dynamo.config.trace_autograd_ops), but not through those optimisers: it breaks the graph
@@ -38,7 +41,7 @@ ASKED = {
 
 @contextmanager
 def compiled_step(learner: Learner) -> Iterator[Callable[[], None]]:
-    """Lend the learner's step() as one compiled graph.
+    """Lend the learner's step() with each of its graphs compiled.
 
     Compiled steps draw the same random numbers as plain ones. The compiler starts again where the graph is another one:
     at the first copy of the target networks, for instance, but not because a counter has moved on.
@@ -57,27 +60,32 @@ def compiled_step(learner: Learner) -> Iterator[Callable[[], None]]:
     # Shapes are not asked for at each step either: see ASKED.
     trusting = inductor.patch(fallback_random=True, size_asserts=False, alignment_asserts=False)
     with traceable, counting, trusting:
-        traced = torch.compile(learner.step, fullgraph=True, options={"guard_filter_fn": _asked})
+        graphs = {
+            name: torch.compile(getattr(learner, name), fullgraph=True, options={"guard_filter_fn": _asked})
+            for name in learner.graphs
+        }
         _forget_gradients(stand_ins)
 
         def step() -> None:
-            with _instead(learner, optimisers, stand_ins):
-                traced()
+            with _instead(learner, {**stand_ins, **graphs}):
+                learner.step()
+            _forget_gradients(stand_ins)  # they would be a change to compile anew for
 
         yield step
 
 
 @contextmanager
-def _instead(
-    learner: Learner, optimisers: Mapping[str, Optimizer], stand_ins: Mapping[str, "StandIn"]
-) -> Iterator[None]:
-    """Let stand-ins take the optimisers' places; what gradients they leave would be a change to compile anew for."""
-    vars(learner).update(stand_ins)
+def _instead(learner: Learner, others: Mapping[str, Any]) -> Iterator[None]:
+    """Let others take the places of a learner's attributes and methods for a while."""
+    own = vars(learner)
+    before = {name: own[name] for name in others if name in own}
+    own.update(others)
     try:
         yield
     finally:
-        vars(learner).update(optimisers)
-        _forget_gradients(stand_ins)
+        for name in others:
+            del own[name]
+        own.update(before)
 
 
 def _forget_gradients(stand_ins: Mapping[str, "StandIn"]) -> None:

@@ -40,6 +40,8 @@ class Learner(nn.Module, ABC):
     the same bits as not stopping. It also sets the default generator, unless the learner is parked.
 
     Attributes:
+        graphs: the methods of which a compiled step makes a graph each (compilation.py): the whole step, unless it
+            repeats one of them for each time step of an episode.
         t: time steps so far.
         updates: parameter updates so far.
         parked: the learner's random state while a training loop (training.py) is not running it; None while the
@@ -47,6 +49,7 @@ class Learner(nn.Module, ABC):
     """
 
     config_type: ClassVar[type[RunConfig]] = RunConfig
+    graphs: tuple[str, ...] = ("step",)
 
     def __init__(self, game: BatchedGame[Any], config: RunConfig) -> None:
         """Start S times K fresh copies of the game.
