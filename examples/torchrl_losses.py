@@ -44,7 +44,7 @@ Function = Callable[..., Tensor]
 
 # --- targets ----------------------------------------------------------------------------------------------------------
 
-LOW = 1024.0  # below all targets, so that |prediction - target| shows the target
+LOW = 2.0**20  # below all targets, so that |prediction - target| shows the target
 
 
 class Given(nn.Module):

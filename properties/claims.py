@@ -166,6 +166,7 @@ def _load() -> None:
     import marlspec.properties.policies
     import marlspec.properties.policy_losses
     import marlspec.properties.replay
+    import marlspec.properties.restart
     import marlspec.properties.returns
     import marlspec.properties.tabular
     import marlspec.properties.target_network

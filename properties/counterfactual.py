@@ -18,13 +18,24 @@ from marlspec.properties.cases import Case, counterexample, search, simpler_numb
 from marlspec.properties.claims import Counterexample, Finding, claim
 from marlspec.properties.procedure import Procedure, array_of, procedure
 from marlspec.properties.repeatable import METHOD, STATEMENT, changing, repeatable
-from marlspec.properties.steps import Judge, Size, first_difference, quarters, rechecked, same, slices_left_out, varied
+from marlspec.properties.steps import (
+    Judge,
+    Size,
+    first_difference,
+    quarters,
+    rechecked,
+    room_for,
+    same,
+    slices_left_out,
+    varied,
+)
 from marlspec.properties.trial import Trial
 
 Array = NDArray[Any]
 
 COMA = "Albrecht et al. 2024, section 9.4.4 (COMA); arXiv 1705.08926"
 SHARES = 16  # a probability is a multiple of 1/16
+RARE = 2.0**-10  # or, where a policy is nearly certain, this
 ARRAYS = ("q", "policy", "actions")
 
 
@@ -56,9 +67,17 @@ def _policies(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return generator.multinomial(SHARES, weights) / SHARES
 
 
+def _nearly_certain(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Draw distributions over the last axis that give all actions but one the probability RARE."""
+    policy = np.full(shape, RARE)
+    np.put_along_axis(policy, generator.integers(shape[-1], size=(*shape[:-1], 1)), 1 - (shape[-1] - 1) * RARE, -1)
+    return policy
+
+
 def _draw(generator: np.random.Generator, k: int) -> Case:
     rows, agents, actions = (int(size) for size in generator.integers((1, 1, 2), (4, 4, 5)))
-    policy = _policies(generator, (rows, agents, actions))
+    draw_policies = _nearly_certain if k % 16 in (3, 6) else _policies
+    policy = draw_policies(generator, (rows, agents, actions))
     return {
         "q": varied(generator, policy.shape, k).tolist(),
         "policy": policy.tolist(),
@@ -116,7 +135,7 @@ def _biased(target: Procedure, case: Case) -> Counterexample | None:
     """Whether the policy's mean of the own advantages is zero."""
     advantages, drawn = _by_action(target, case)
     mean = (np.where(drawn, advantages, 0.0) * np.moveaxis(np.array(case["policy"]), -1, 0)).sum(axis=0)
-    at = first_difference(mean, np.zeros_like(mean))
+    at = first_difference(mean, np.zeros_like(mean), room=room_for(case["q"]))
     if at is None:
         return None
     return counterexample(case, f"sum_a pi(a) A(a) of entry {list(at)} is {mean[at]:.9g}", "0")
@@ -128,7 +147,7 @@ def _base_follows_action(target: Procedure, case: Case) -> Counterexample | None
     q, _, actions = _arrays(case)
     bases = np.where(drawn, np.moveaxis(q, -1, 0) - advantages, np.nan)
     own = np.take_along_axis(bases, actions[None], axis=0)
-    at = first_difference(bases, np.broadcast_to(own, bases.shape), drawn)
+    at = first_difference(bases, np.broadcast_to(own, bases.shape), drawn, room_for(q))
     if at is None:
         return None
     action, *entry = at
@@ -143,7 +162,7 @@ def _feels_shift(target: Procedure, case: Case) -> Counterexample | None:
     """Whether the advantages change when all values are 2 higher."""
     q, policy, actions = _arrays(case)
     before, after = call(target, case), advantages_of(target, q + 2, policy, actions)
-    at = first_difference(after, before)
+    at = first_difference(after, before, room=room_for(q))
     if at is None:
         return None
     return counterexample(
@@ -154,14 +173,14 @@ def _feels_shift(target: Procedure, case: Case) -> Counterexample | None:
 def _feels_others(target: Procedure, case: Case) -> Counterexample | None:
     """Whether the first agent's advantage in the first row follows other agents and rows."""
     q, policy, actions = _arrays(case)
-    before = advantages_of(target, q, policy, actions)[0, 0]
+    before, room = advantages_of(target, q, policy, actions)[0, 0], 2 * room_for(q)
     others = np.ones(actions.shape, dtype=bool)
     others[0, 0] = False
     q[others] = 2 - 2 * q[others]
     policy[others] = policy[others][:, ::-1]
     actions[others] = policy[others].argmax(axis=-1)
     after = advantages_of(target, q, policy, actions)[0, 0]
-    if same(after, before):
+    if same(after, before, room):
         return None
     words = "with other q, policies and actions of the other agents and rows"
     return counterexample(case, f"{words}, A[0, 0] moves from {before:.9g} to {after:.9g}", "A[0, 0] stays")
@@ -201,7 +220,7 @@ def _searched(trial: Trial, judge: Judge, key: str, draw: Any = _draw, least: in
         trial,
         draw,
         lambda case: judge(target, case),
-        method="drawn values in quarters and policies in sixteenths",
+        method="drawn values in quarters, and policies in sixteenths or nearly certain",
         smaller=lambda case: (smaller for smaller in _smaller(case) if np.size(smaller["actions"]) >= least),
         key=key,
     )

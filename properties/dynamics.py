@@ -6,11 +6,14 @@ reset(seed=..) alone, whatever the global generators do. Truncation is not termi
 its end is asked where it terminated; a ParallelEnv's agents leave either way.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import count, islice, zip_longest
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from marlspec.properties.cases import Case, counterexample, shrunk
@@ -44,6 +47,7 @@ DEFINITION = "Albrecht et al. 2024, chapter 3 (stochastic games, POSGs)"
 PETTINGZOO = "PettingZoo's ParallelEnv (arXiv 2009.14471) and the protocol BatchedGame of marlspec.games.batched"
 SHORT, LONG, LONGEST = 8, 37, 113  # steps of an episode; primes, as a clock that reset() forgets may run in tens
 MOST_CHOICES = 1000
+SEEDS = 12  # in all of which chance is tried
 MOST_TRIES = 150  # while a counterexample is made smaller
 MOST_JOINT_ACTIONS = 16
 ROUNDING = 1e-4  # one copy against many in single precision, after some steps
@@ -59,7 +63,8 @@ def _agents(game: Any, batched: bool) -> int:
 def _draw(generator: np.random.Generator, game: Any, batched: bool, steps: int) -> dict[str, Any]:
     """Draw an episode's seed and choices [T][n], for a batched game [T][K][n]."""
     n = _agents(game, batched)
-    case: dict[str, Any] = {"seed": int(generator.integers(MOST_CHOICES))}
+    # A seed of 0 is taken for none by some.
+    case: dict[str, Any] = {"seed": int(generator.integers(MOST_CHOICES)) if generator.random() < 0.9 else 0}
     if batched:
         case["copies"] = int(generator.integers(1, 5))
     shape = (case["copies"], n) if batched else (n,)
@@ -116,7 +121,8 @@ def _fewer_copies(case: Case) -> Iterator[Case]:
         if k != own:
             choices = [[*row[:k], *row[k + 1 :]] for row in case["choices"]]
             smaller = {**case, "copies": copies - 1, "choices": choices}
-            yield smaller if own is None else {**smaller, "copy": own - (own > k)}
+            kept_copy = {} if own is None else {"copy": own - (own > k)}
+            yield from ({**smaller, **kept_copy, "seed": seed} for seed in (case["seed"], 0, 1, 2))
 
 
 def _search(
@@ -219,10 +225,8 @@ def _whole(game: Any, case: Case, global_seed: int) -> list[Record]:
         return list(_run(game, batched, case))
 
 
-def _stepwise(game: Any, case: Case, global_seed: int) -> Iterator[Record]:
-    """An episode's records, the global generators being the run's own at each of its steps."""
-    batched = is_batched(game)
-    stream = _stream(batched, case, global_seed)
+def _stepwise(game: Any, batched: bool, case: Case, stream: Stream) -> Iterator[Record]:
+    """An episode's records, the global generators being those of a stream at each of its steps."""
     run = _run(game, batched, case)
     while True:
         with stream.active():
@@ -237,11 +241,14 @@ def _unlike(games: tuple[Any, Any, Any], case: Case) -> Counterexample | None:
 
     The first instance also plays it twice.
     """
+    batched = is_batched(games[0])
     alone = _whole(games[0], case, 1)
     other = {**case, "seed": case["seed"] + 1, "choices": (np.array(case["choices"]) + 1).tolist()}
-    between = _stepwise(games[2], other, 3)
+    # Two ParallelEnvs have the global generators in common, which neither may lean on.
+    streams = (_stream(batched, case, 2), _stream(batched, other, 3))
+    between = _stepwise(games[2], batched, other, streams[batched])
     beside = []
-    for record in _stepwise(games[1], case, 2):
+    for record in _stepwise(games[1], batched, case, streams[0]):
         beside.append(record)
         next(between, None)
     runs = (("in another instance, with a third one playing in between", beside),)
@@ -272,7 +279,7 @@ def _three(trial: Trial) -> tuple[Any, Any, Any]:
 
 
 def _recheck_seed(trial: Trial, size: Size, case: Case) -> Counterexample | None:
-    return _unlike(_three(trial), case)
+    return _deaf_to_seeds(made_by(trial)) if "seeds" in case else _unlike(_three(trial), case)
 
 
 @claim(
@@ -287,7 +294,33 @@ def game_seed(trial: Trial) -> Finding:
     """Seeds reproduce, and instances share nothing."""
     games = _three(trial)
     method = "episodes played again, and beside another one"
-    return _episodes(trial, games[0], lambda case: _unlike(games, case), _recheck_seed, "game.seed", method)
+    finding = _episodes(trial, games[0], lambda case: _unlike(games, case), _recheck_seed, "game.seed", method)
+    if finding.counterexample is None and not is_batched(games[0]):
+        return replace(finding, counterexample=_deaf_to_seeds(made_by(trial)))
+    return finding
+
+
+def _deaf_to_seeds(env: Any) -> Counterexample | None:
+    """Whether a ParallelEnv in which chance decides gives one and the same episode for all seeds."""
+    choices = [[k % 7] * _agents(env, False) for k in range(SHORT)]
+    seeded, unseeded = (
+        [[turn.record() for turn in parallel_run(env, {"seed": seed, "choices": choices})] for seed in seeds]
+        for seeds in (range(1, SEEDS + 1), [None] * SEEDS)
+    )
+    if not _all_alike(seeded) or _all_alike(unseeded):
+        return None
+    case = {"seeds": list(range(1, SEEDS + 1)), "choices": choices}
+    computed = f"the same episode for all {SEEDS} seeds, and others where no seed is given"
+    return counterexample(case, computed, "episodes that differ between seeds, as chance decides")
+
+
+def _all_alike(runs: Sequence[Sequence[Record]]) -> bool:
+    nothing: Record = {}
+    return all(
+        difference(one, two) is None
+        for other in runs[1:]
+        for one, two in zip_longest(runs[0], other, fillvalue=nothing)
+    )
 
 
 # --- game.finite ------------------------------------------------------------------------------------------------------
@@ -343,7 +376,20 @@ def _outside_batched(batch: Batch, case: Case) -> Counterexample | None:
         "observe": (case["copies"], game.n_agents, game.observation_size),
         "centralized": (case["copies"], game.state_size),
     }
+    counts = np.array(getattr(game, "action_counts", [game.n_actions] * game.n_agents))
+    beyond = np.arange(game.n_actions) >= counts[:, None]
     for t, record in enumerate(batched_run(batch, case)):
+        for name, leaf in state_record(batch.latest).items():
+            if leaf.dtype.kind in "biuf" and leaf.shape[:1] != (case["copies"],):
+                computed = f"{_when(t)} {name} has shape {list(leaf.shape)} for {case['copies']} copies"
+                return counterexample(case, computed, "a first axis of copies in all tensors of the state")
+        extra = np.argwhere((record["available"] != 0) & beyond)
+        if len(extra):
+            k, i, a = (int(index) for index in extra[0])
+            computed = (
+                f"{_when(t)} agent {i} of copy {k} may take action {a}, and has {counts[i]} actions by action_counts"
+            )
+            return counterexample(case, computed, "no available action beyond those that are declared")
         for name, shape in declared.items():
             if record[name].shape != shape or record[name].dtype.kind != "f":
                 computed = f"{_when(t)} {name} has shape {list(record[name].shape)} and type {record[name].dtype}"
@@ -372,7 +418,7 @@ def _misfit(env: Any, turn: Turn, t: int) -> tuple[str, str] | None:
     strangers = [agent for agent in turn.after if agent not in env.possible_agents]
     if strangers:
         return f"agent {strangers[0]!r} takes part", f"agents among possible_agents, {list(env.possible_agents)}"
-    names = ("rewards", "terminations", "truncations", "observations") if t else ("observations",)
+    names = ("rewards", "terminations", "truncations", "observations", "infos") if t else ("observations", "infos")
     for name in names:
         answers = getattr(turn, name)
         given = {
@@ -380,6 +426,12 @@ def _misfit(env: Any, turn: Turn, t: int) -> tuple[str, str] | None:
         }  # other keys, such as "common", may be there
         if not set(turn.before) <= given <= {*turn.before, *turn.after}:
             return f"{name} are given for {_listed(given)}", f"for the agents that took part, {_listed(turn.before)}"
+    for agent in turn.before:
+        for name in ("observation_space", "action_space"):
+            if getattr(env, name)(agent) is not getattr(env, name)(agent):
+                return f"{name}({agent!r}) is another object at each call", "the same space, which may be seeded"
+    if turn.state is not None and not env.state_space.contains(turn.state):
+        return f"state() is {_in_words(turn.state)}", f"an element of {env.state_space}"
     for agent in sorted(turn.before, key=str):
         found = _misfit_of(env, turn, agent, bool(t))
         if found is not None:
@@ -606,43 +658,78 @@ def _impure(batch: Batch, case: Case) -> Counterexample | None:
     """Whether a step writes into the state that it is given, or comes out otherwise when it is made again later."""
     with Stream(case["seed"]).active():
         state = batch.reset(case["copies"])
-        steps = []
+        steps: list[Any] = []
+        given = batch.given
+        answered: Record = {}
         for t, row in enumerate(case["choices"], start=1):
             before, seen, random_before = kept(state), batch.views(state), random_states()
             actions = batch.actions(state, row)
-            following, record = batch.step(state, actions.clone())
+            handed = actions.clone()
+            following, record = batch.step(state, handed)
             written = difference(state_record(before), state_record(state))
             if written is not None:
                 return counterexample(case, f"step {t} writes into the state: {written}", "the state stays as it was")
+            if not torch.equal(handed, actions):
+                return counterexample(case, f"step {t} writes into the actions", "the actions stay as they were")
+            if steps and difference(answered, batch.record(given, case["copies"])) is not None:
+                computed = f"step {t} writes into the rewards or flags that step {t - 1} returned"
+                return counterexample(case, computed, "what was returned stays as it was")
+            given, answered = batch.given, record
             steps.append((t, state, actions, random_before, seen, {**record, **state_record(following)}))
             state = following
-        for t, state, actions, random_before, seen, record in reversed(steps):
-            set_random_states(random_before)
-            following, again = batch.step(state, actions.clone())
-            found = difference(record, {**again, **state_record(following)}) or difference(seen, batch.views(state))
-            if found is not None:
-                computed = f"step {t}, made again from the same state with the same random state: {found}"
-                return counterexample(case, computed, "the same answer")
+        found = _made_again(batch, case, steps, "")
+        if found is None:
+            batch.reset(case["copies"] + 1)
+            found = _made_again(batch, case, steps, f" after a reset of {case['copies'] + 1} copies")
+    return found
+
+
+def _made_again(batch: Batch, case: Case, steps: Sequence[Any], when: str) -> Counterexample | None:
+    for t, state, actions, random_before, seen, record in reversed(steps):
+        set_random_states(random_before)
+        following, again = batch.step(state, actions.clone())
+        found = difference(record, {**again, **state_record(following)}) or difference(seen, batch.views(state))
+        if found is not None:
+            computed = f"step {t}, made again from the same state with the same random state{when}: {found}"
+            return counterexample(case, computed, "the same answer")
+    return None
+
+
+def _rewritten(env: Any, case: Case) -> Counterexample | None:
+    """Whether a step of a ParallelEnv writes into the observations, masks or state that were returned before it."""
+    before: dict[str, Any] = {}
+    given: Mapping[str, Any] = {}
+    for t, turn in enumerate(parallel_run(env, case)):
+        for name, value in before.items():
+            written = difference(state_record({name: value}), state_record({name: given[name]}))
+            if written is not None:
+                computed = f"step {t} writes into {name} that were returned before: {written}"
+                return counterexample(case, computed, "what was returned stays as it was")
+        given, before = turn.given, copy.deepcopy(dict(turn.given))
     return None
 
 
 def _recheck_pure(trial: Trial, size: Size, case: Case) -> Counterexample | None:
-    return _impure(Batch(made_by(trial)), case)
+    game = made_by(trial)
+    return _impure(Batch(game), case) if is_batched(game) else _rewritten(game, case)
 
 
 @claim(
     "game.pure",
-    "step() is a function of state, actions and random state: it writes nothing, and made again it gives the same.",
+    "step() is a function of state, actions and random state: it writes nothing, and made again it gives the same. "
+    "What a ParallelEnv has returned stays as it was.",
     roles=("game",),
     cite=PETTINGZOO,
-    method="every step of drawn episodes made twice, the second time after the episode's end",
+    method="every step of drawn episodes made twice, the second time after the episode's end; of a ParallelEnv, "
+    "observations, masks and state before and after the next step",
     recheck=_recheck_pure,
 )
 def game_pure(trial: Trial) -> Finding:
-    """States are values."""
+    """States are values, and so is what was returned."""
     game = made_by(trial)
     if not is_batched(game):
-        return Finding(not_applicable="A ParallelEnv keeps its own state.")
+        method = "what was returned, before and after the next step"
+        return _episodes(trial, game, lambda case: _rewritten(game, case), _recheck_pure, "game.pure", method)
     batch = Batch(game)
     method = "every step made twice"
     return _episodes(trial, game, lambda case: _impure(batch, case), _recheck_pure, "game.pure", method)
@@ -695,7 +782,7 @@ def _dependent(batch: Batch, case: Case) -> Counterexample | None:
     for name in names:
         one, several = single[name].reshape(ALONE, -1).astype(float), many[name].reshape(RUNS, COPIES, -1).astype(float)
         for index in range(one.shape[1]):
-            found = _compared(one[:, index], several[:, :, index])
+            found = compared(one[:, index], several[:, :, index])
             if found is not None:
                 computed = f"after {len(case['choices'])} steps with the same actions, {name}, entry {index}: {found}"
                 return counterexample(case, computed, "copies that are independent, and alike single ones")
@@ -715,8 +802,8 @@ def _finals(batch: Batch, case: Case, copies: int, runs: int, seed: int) -> dict
     return {name: np.stack([last[name] for last in lasts]) for name in lasts[0]}
 
 
-def _compared(one: Array, several: Array) -> str | None:
-    """Compare a number of single copies [runs] with that of copies in batches [runs, K]."""
+def compared(one: Array, several: Array) -> str | None:
+    """Say in words how a number of single copies [runs] differs from that of copies in batches [runs, K]."""
     middle = one.mean()
     above, together = one > middle, several > middle
     share, in_batches = above.mean(), together.mean()

@@ -6,6 +6,7 @@ a margin far above rounding. All numbers handed over are dyadic and short, so th
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ from marlspec.properties.matrix_cases import (
     simpler_tables,
 )
 from marlspec.properties.procedure import Procedure, procedure, truth_of
+from marlspec.properties.repeatable import METHOD as REPEATED
+from marlspec.properties.repeatable import STATEMENT, changing, repeatable
 from marlspec.properties.strategies import simpler
 from marlspec.properties.trial import Trial
 from marlspec.reference.solution.nash import regret
@@ -39,6 +42,8 @@ AGENTS = (2, 3)  # numbers of agents, where none are declared
 MARGIN = 2.0**-8  # by how much a wrong profile or joint action is wrong, for payoffs in [-16, 16]
 SHORT = 2.0**20  # numbers that are integers over this are added and multiplied without rounding
 EIGHTHS = 8  # drawn probabilities are multiples of 1/8
+RARE = 2.0**-7  # or this, of all actions but one
+HIGH = 4096.0  # what all rewards of an agent are higher by in some games
 AMONG = ("deterministic", "correlated")
 BOOK = "Albrecht et al. 2024, chapter 4"
 METHOD = "fixed cases and drawn ones, decided in rationals"
@@ -130,6 +135,38 @@ def check_refuses(trial: Trial) -> Finding:
     )
 
 
+def _answers(target: Procedure, case: Case) -> Array:
+    return np.array([_checked(target, case)], dtype=float)
+
+
+@claim(
+    "nash.check_repeatable",
+    STATEMENT,
+    roles=("nash_check",),
+    cite=f"{BOOK}: whether a profile is an equilibrium depends on game and profile alone",
+    method=REPEATED,
+    recheck=lambda trial, size, case: changing(trial, _answers, case),
+)
+def check_repeatable(trial: Trial) -> Finding:
+    """Neither memory nor chance; the second case is another profile in the same game, or in another one."""
+    agents = numbers_of_agents(procedure(trial), AGENTS)
+
+    def other_profile(generator: np.random.Generator, k: int, first: Case) -> Case:
+        if k % 4 > 1:
+            return _equilibrium_case(generator, k, agents)
+        mixes = [_drawn_mix(generator, len(mix), pure=k % 8 == 1) for mix in first["profile"]]
+        return _check_case(first["payoffs"], mixes, first["epsilon"])
+
+    return repeatable(
+        trial,
+        lambda generator, k: _equilibrium_case(generator, k, agents),
+        _answers,
+        lambda case: _smaller_checks(case, agents),
+        key="nash.check_repeatable",
+        next_draw=other_profile,
+    )
+
+
 # --- nash_check: cases ------------------------------------------------------------------------------------------------
 
 
@@ -174,11 +211,14 @@ def _profile_case(generator: np.random.Generator, k: int, agents: Sequence[int],
 
 
 def _drawn_mix(generator: np.random.Generator, count: int, pure: bool) -> Array:
-    """Draw multiples of 1/8 that sum to one."""
+    """Draw multiples of 1/8 that sum to one; of mixed ones every fifth is nearly pure."""
     support = generator.permutation(count)[: 1 if pure else int(generator.integers(1, count + 1))]
     parts = generator.multinomial(EIGHTHS - len(support), np.full(len(support), 1 / len(support))) + 1
     mix = np.zeros(count)
     mix[support] = parts / EIGHTHS
+    if len(support) > 1 and generator.random() < 0.2:  # nearly pure
+        mix[support] = RARE
+        mix[support[0]] = 1 - (len(support) - 1) * RARE
     return mix
 
 
@@ -245,11 +285,23 @@ def _smaller_checks(case: Case, agents: Sequence[int]) -> Iterator[Case]:
             smaller[smaller.argmax()] += mix[action]
             rest = np.delete(payoffs, action, axis=i + 1)
             yield _check_case(rest, [*profile[:i], smaller, *profile[i + 1 :]], case["epsilon"])
+    yield from _an_action_each_less(payoffs, profile, case["epsilon"])
     for i, mix in enumerate(profile):
         for simple in _simpler_mixes(mix):
             yield _check_case(payoffs, [*profile[:i], simple, *profile[i + 1 :]], case["epsilon"])
     yield from ({**case, "epsilon": value} for value in simpler(case["epsilon"]) if value >= 0)
     yield from simpler_tables(case)
+
+
+def _an_action_each_less(payoffs: Array, profile: Sequence[Array], epsilon: float) -> Iterator[Case]:
+    """Leave out an action of several agents that they do not play: those that had as many actions still have."""
+    for unplayed in product(*([None, *np.flatnonzero(mix == 0)] for mix in profile)):
+        rest, mixes = payoffs, list(profile)
+        for i, action in enumerate(unplayed):
+            if action is not None:
+                rest, mixes[i] = np.delete(rest, action, axis=i + 1), np.delete(mixes[i], action)
+        if unplayed.count(None) < len(profile) - 1:
+            yield _check_case(rest, mixes, epsilon)
 
 
 def _simpler_mixes(mix: Array) -> Iterator[Array]:
@@ -360,6 +412,39 @@ def pareto_refuses(trial: Trial) -> Finding:
     return _over_actions(trial, _dominated_case, _dominated_accepted, "pareto.refuses")
 
 
+def _action_answers(target: Procedure, case: Case) -> Array:
+    return np.array([_is_accepted(target, case)], dtype=float)
+
+
+@claim(
+    "pareto.repeatable",
+    STATEMENT,
+    roles=("pareto_check",),
+    cite=f"{BOOK} (Pareto optimality): a property of game and joint action alone",
+    method=REPEATED,
+    recheck=lambda trial, size, case: changing(trial, _action_answers, case),
+)
+def pareto_repeatable(trial: Trial) -> Finding:
+    """Neither memory nor chance; the second case is another joint action in the same game, or in another one."""
+    target = procedure(trial)
+    among, agents = _among(target), numbers_of_agents(target, AGENTS)
+
+    def other_action(generator: np.random.Generator, k: int, first: Case) -> Case:
+        if k % 4 > 1:
+            return _dominated_case(generator, k, agents, among)
+        payoffs = payoffs_of(first)
+        return _action_case(payoffs, [generator.integers(count) for count in payoffs.shape[1:]])
+
+    return repeatable(
+        trial,
+        lambda generator, k: _optimal_case(generator, k, agents, among),
+        _action_answers,
+        lambda case: _smaller_actions(case, agents),
+        key="pareto.repeatable",
+        next_draw=other_action,
+    )
+
+
 def _over_actions(trial: Trial, draw: DrawAction, test: ActionTest, key: str) -> Finding:
     target = procedure(trial)
     among, agents = _among(target), numbers_of_agents(target, AGENTS)
@@ -378,9 +463,17 @@ def _action_case(payoffs: Array, action: Iterable[Any], **proof: Any) -> dict[st
     return {"payoffs": payoffs.tolist(), "action": [int(a) for a in action], **proof}
 
 
+def _drawn_payoffs(generator: np.random.Generator, k: int, agents: Sequence[int]) -> Array:
+    """Draw payoffs; in one game of eight an agent's lie far from zero, which changes nothing."""
+    payoffs = payoffs_of(drawn_game(generator, k, agents))
+    if k % 8 == 5:
+        payoffs[generator.integers(len(payoffs))] += HIGH
+    return payoffs
+
+
 def _optimal_case(generator: np.random.Generator, k: int, agents: Sequence[int], among: str) -> Case:
     """Draw an optimal joint action: the best by positive weights, or among deterministic ones any optimal one."""
-    payoffs = payoffs_of(drawn_game(generator, k, agents))
+    payoffs = _drawn_payoffs(generator, k, agents)
     if among == "deterministic":
         optimal = np.argwhere(pareto_optimal_actions(game_of(case_of(payoffs))))
         return _action_case(payoffs, generator.choice(optimal))
@@ -392,9 +485,9 @@ def _optimal_case(generator: np.random.Generator, k: int, agents: Sequence[int],
 
 def _dominated_case(generator: np.random.Generator, k: int, agents: Sequence[int], among: str) -> Case:
     """Draw a dominated joint action: its rewards are those of a mixture of two others, less a little for someone."""
-    payoffs = payoffs_of(drawn_game(generator, k, agents))
+    payoffs = _drawn_payoffs(generator, k, agents)
     while payoffs[0].size == 1:
-        payoffs = payoffs_of(drawn_game(generator, k, agents))
+        payoffs = _drawn_payoffs(generator, k, agents)
     cells = [*np.ndindex(payoffs.shape[1:])]
     action, *others = (cells[j] for j in generator.permutation(len(cells))[:3])
     shares = _shares(generator, len(others), among)

@@ -38,6 +38,7 @@ RECURSION = "lecture, Recursive Expected Return; Albrecht et al. 2024, chapter 4
 BELLMAN = "Bellman 1957; Albrecht et al. 2024, section 2.4 (optimal value functions), section 6.1"
 GAMMAS = (0.875, 0.5, 0.75, 0.25, 0.0)
 LONG = 63 / 64  # needs some thousand sweeps
+MANY_STATES = 7
 ROUNDING = 1e-9  # of a backup of values that are no dyadic numbers
 
 
@@ -154,6 +155,8 @@ def _draw(agents: tuple[int, ...], undiscounted: bool) -> Callable[[np.random.Ge
         most = min(3, 2 + k // 40) if n < 3 else 2
         actions = tuple(int(count) for count in generator.integers(1, most + 1, n))
         n_states = int(generator.integers(2 if ends else 1, min(4, 3 + k // 20) + 1 - (ends and n > 1)))
+        if k % 12 == 7:
+            n_states, actions = MANY_STATES, (1,) * (n - 1) + (2,)
         game = draw_game(generator, actions, n_states, ends=ends)
         gamma = float(generator.choice(GAMMAS))
         if ends and undiscounted and k % 2:

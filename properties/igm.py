@@ -19,14 +19,16 @@ from marlspec.properties.claims import LEAST_EXAMPLES, Counterexample, Finding, 
 from marlspec.properties.mixers import SANE, traced
 from marlspec.properties.proof.graph import Graph, Unknown
 from marlspec.properties.proof.intervals import slopes
-from marlspec.properties.strategies import Draw, Tally, fill, for_each_draw, plain, shrink
-from marlspec.properties.trial import ROUNDING, Redraw, Subject, Trial
+from marlspec.properties.strategies import FAR, FARTHEST, Draw, Tally, fill, for_each_draw, plain, reaching_far, shrink
+from marlspec.properties.trial import HALF, ROUNDING, Redraw, Subject, Trial
 
 Array = NDArray[Any]
 Size = Mapping[str, int]
 ROWS = 16
 MOST_JOINT_ACTIONS = 32  # for a mixer, whose number of actions is ours to choose
 TOO_MANY = 1024
+TABLES = (("fine", 8.0), ("ties", 8.0), ("wide", 100.0))  # kinds of utilities for igm.equivalence, and their scales
+CLOSE_TO = 64.0  # where utilities lie that are close to each other
 BOOK = "Albrecht et al. 2024, section 9.5.1 (individual-global-max)"
 SANE_JOINT = ("joint_value.finite", "joint_value.deterministic")
 ROWWISE = (*SANE, *SANE_JOINT, "mixer.batch", "joint_value.batch")
@@ -105,8 +107,10 @@ def _actions_like(utilities: Array, seed: int) -> Array:
     return np.random.default_rng(seed).integers(0, n_actions, (rows, n))
 
 
-def _joint_batches(trial: Trial, check: Callable[[Subject, Array, Array, Array], Counterexample | None]) -> Finding:
-    """Run a check of (utilities, actions, state) batches at the target's own parameters."""
+def _joint_batches(
+    trial: Trial, check: Callable[[Subject, Array, Array, Array], Counterexample | None], far: bool = False
+) -> Finding:
+    """Run a check of (utilities, actions, state) batches at the target's own parameters, also on far larger ones."""
     subjects = [trial.build(size) for size in trial.sizes]
     tally = Tally()
 
@@ -114,7 +118,8 @@ def _joint_batches(trial: Trial, check: Callable[[Subject, Array, Array, Array],
         subject = subjects[draw.size]
         shape = (ROWS, subject.size["n_agents"], subject.size["n_actions"])
         utilities, state = fill(draw, shape, subject.size["state_size"])
-        utilities, state = utilities.clip(-100, 100), state.clip(-10, 10)
+        if far:
+            utilities, state = reaching_far(draw, utilities, state, subject.dtype in HALF)
         actions = _actions_like(utilities, draw.seed)
         tally.add(None, utilities, actions, state)
         return check(subject, utilities, actions, state)
@@ -145,15 +150,39 @@ def _joint_not_finite(subject: Subject, utilities: Array, actions: Array, state:
 
 @claim(
     "joint_value.finite",
-    "Q_tot is a finite number for utilities in [-100, 100] and states in [-10, 10].",
+    f"Q_tot is a finite number for utilities in [-{FARTHEST:g}, {FARTHEST:g}] and states in [-{FAR:g}, {FAR:g}].",
     roles=("joint_value",),
     cite=f"{BOOK}: Q_tot is a real function",
-    method="batches of dyadic inputs",
+    method="batches of dyadic inputs (in half precision up to 100 and 10)",
     recheck=lambda trial, size, case: _joint_not_finite(trial.build(size), *_arrays(case)),
 )
 def joint_finite(trial: Trial) -> Finding:
     """No NaN and no infinity."""
-    return _joint_batches(trial, _joint_not_finite)
+    return _joint_batches(trial, _joint_not_finite, far=True)
+
+
+def _joint_writing(subject: Subject, utilities: Array, actions: Array, state: Array) -> Counterexample | None:
+    for row in (slice(0, 1), slice(None)):
+        subject(utilities[row], actions[row], state[row])
+        if subject.wrote:
+            case = _case(utilities[row], actions[row], state[row])
+            computed = "after the call, the tensors that were passed in hold other numbers"
+            required = "the caller's utilities, actions and state are left as they were"
+            return Counterexample(subject.size, None, case, computed, required)
+    return None
+
+
+@claim(
+    "joint_value.pure",
+    "A call leaves the caller's utilities, actions and state as they were.",
+    roles=("joint_value",),
+    cite=f"{BOOK}: Q_tot is a function; the utilities also serve to act",
+    method="inputs compared before and after calls on batches of dyadic inputs",
+    recheck=lambda trial, size, case: _joint_writing(trial.build(size), *_arrays(case)),
+)
+def joint_pure(trial: Trial) -> Finding:
+    """Nothing is written into the inputs."""
+    return _joint_batches(trial, _joint_writing)
 
 
 def _joint_changing(subject: Subject, utilities: Array, actions: Array, state: Array) -> Counterexample | None:
@@ -402,9 +431,10 @@ def equivalence(trial: Trial) -> Finding:
         except Unknown as doubt:
             return Finding(not_applicable=f"No positive lower bound on the slopes is known: {doubt}.")
         for round_ in range(max(1, trial.examples // (16 * len(trial.sizes)))):
-            kind, scale = (("fine", 8.0), ("ties", 8.0), ("wide", 100.0))[round_ % 3]
-            draw = Draw(0, kind, scale, int(generator.integers(2**31)), None)
+            draw = Draw(0, *TABLES[round_ % len(TABLES)], int(generator.integers(2**31)), None)
             utilities, state = fill(draw, (4, size["n_agents"], _n_actions(size)), size["state_size"])
+            utilities[1] = CLOSE_TO + utilities[1] / 1024  # regrets that are small beside the utilities
+            state[2] *= 8
             try:
                 found = _strictly_judged(trial, subject, bounds, utilities, state, tally)
             except Unknown as doubt:

@@ -37,6 +37,7 @@ DEFAULTS = {"n_agents": 2, "n_actions": 3, "observation_size": 4, "state_size": 
 UPDATES = 8
 UPDATES_AT_LEAST = 4  # of a case whose updates are counted one by one
 ROWS = 8
+OTHER = 1000  # what is added to a seed for other rows
 LOUD = 1024.0  # rewards that make gradients long enough to be clipped
 CLIPPED = 1.001  # norms are sums of squares in float32
 SAME_GRADIENT, LEAST_GRADIENT = 1e-3, 1e-6  # relative to the largest entry, and absolute: rounding is far below
@@ -76,7 +77,7 @@ def _numbers(generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return (generator.integers(-32, 33, shape) / 32).astype(np.float32)
 
 
-def batch_of(sizes: Sizes, seed: int, rows: int, ends: bool | None = None) -> Batch:
+def batch_of(sizes: Sizes, seed: int, rows: int, ends: bool | None = None, full: bool = False) -> Batch:
     """Return a batch of random transitions [B, ..], or of episodes [B, T, ..] with the field `filled`.
 
     Args:
@@ -84,6 +85,7 @@ def batch_of(sizes: Sizes, seed: int, rows: int, ends: bool | None = None) -> Ba
         seed: of all numbers.
         rows: B.
         ends: whether all transitions (an episode's last ones) are terminal, none is, or half of them are (None).
+        full: whether all episodes are as long as they can be.
     """
     generator = np.random.default_rng(seed)
     n, A, o, z = sizes.n_agents, sizes.n_actions, sizes.observation_size, sizes.state_size
@@ -102,13 +104,13 @@ def batch_of(sizes: Sizes, seed: int, rows: int, ends: bool | None = None) -> Ba
         "next_available": np.ones((*lead, n, A), dtype=bool),
         "terminated": flags,
     }
-    return _as_episodes(batch, generator, flags) if sizes.episodes else batch
+    return _as_episodes(batch, generator, flags, full) if sizes.episodes else batch
 
 
-def _as_episodes(batch: Batch, generator: np.random.Generator, flags: Array) -> Batch:
-    """Let each step lead to the next one, and fill a random length of each episode."""
+def _as_episodes(batch: Batch, generator: np.random.Generator, flags: Array, full: bool) -> Batch:
+    """Let each step lead to the next one, and fill a random length of each episode, or all of it."""
     rows, T = batch["rewards"].shape[:2]
-    lengths = generator.integers(1, T + 1, rows)
+    lengths = generator.integers(T if full else 1, T + 1, rows)
     lengths[0] = T
     last = np.arange(T) == lengths[:, None] - 1
     for name in ("observations", "state"):
@@ -160,7 +162,11 @@ class Learner:
         return snapshot(self.made.target, "target") if getattr(self.made, "target", None) is not None else None
 
     def learn(self, batch: Batch) -> "Update":
-        """Make one update on a batch; returns the gradients of it."""
+        """Make one update on a batch; returns the gradients of it.
+
+        Raises:
+            TargetError: it raised, or wrote into the batch.
+        """
         arrays = str(self.said("arrays", "torch"))
         handed = {
             name: torch.from_numpy(values.copy()) if arrays == "torch" else values.copy()
@@ -168,6 +174,9 @@ class Learner:
         }
         with _watched(self) as update, torch.enable_grad(), errors_of_target("as learn(batch)"):
             self.made.learn(handed)
+        for name, values in batch.items():
+            if not np.array_equal(np.asarray(handed[name]), values):
+                raise TargetError(f"the learner wrote into {name} of its batch; work on a copy")
         return update
 
 
@@ -503,16 +512,51 @@ def _same_rows(case: Case, batch: Batch) -> Iterator[tuple[str, Batch]]:
 
 @_seeded
 def _not_a_mean(trial: Trial, case: Case) -> Counterexample | None:
-    return _compared(trial, case, _same_rows)
+    return (
+        _compared(trial, case, _same_rows) or _not_of_its_halves(trial, case) or _following_the_first_size(trial, case)
+    )
+
+
+def _following_the_first_size(trial: Trial, case: Case) -> Counterexample | None:
+    """Whether a second update depends on how many rows the first one had, which were the same ones twice over."""
+    learners = [_made(trial, case["seed"]) for _ in range(2)]
+    sizes = _sizes(learners[0])
+    batch = batch_of(sizes, case["seed"], case["rows"])
+    twice = {name: np.concatenate([values, values]) for name, values in batch.items()}
+    following = batch_of(sizes, case["seed"] + OTHER, case["rows"])
+    updates = []
+    for learner, first in zip(learners, (batch, twice), strict=True):
+        _first(trial, case, first, learner)
+        updates.append(_first(trial, case, following, learner))
+    found = _unalike(*updates)
+    if found is None:
+        return None
+    words = "the second update after a first one on rows, and after one on these rows twice over"
+    return counterexample(case, f"{words}: {found}", "the same gradient")
+
+
+def _not_of_its_halves(trial: Trial, case: Case) -> Counterexample | None:
+    """Whether the gradient of two batches together, of as many steps each, is another one than the mean of theirs."""
+    sizes = _sizes(_made(trial, case["seed"]))
+    one, other = (batch_of(sizes, seed, case["rows"], full=True) for seed in (case["seed"], case["seed"] + OTHER))
+    other["rewards"] *= 8  # beside which the other rows' rewards are small
+    together = {name: np.concatenate([values, other[name]]) for name, values in one.items()}
+    first, second, both = (_first(trial, case, batch).arrived for batch in (one, other, together))
+    mean = {name: np.asarray(first.get(name, 0.0) + second.get(name, 0.0)) / 2 for name in first | second}
+    found = _unalike(Update(mean), Update(both))
+    if found is None:
+        return None
+    return counterexample(case, f"the mean of two batches' gradients, then that of both together: {found}", "the same")
 
 
 @claim(
     "learner.mean",
-    "The loss is a mean over the batch: the order of its rows does not matter, nor does having all of them twice.",
+    "The loss is a mean over the batch: the order of its rows does not matter, nor does having all of them twice, and "
+    "the gradient of two batches of as many steps together is the mean of theirs, whatever batches came before.",
     roles=("learner",),
     cite="Albrecht et al. 2024, Algorithm 22: L = 1/B sum (y - Q)^2",
-    method="gradients of a batch, of its rows turned round, and of all rows twice, up to a thousandth of the "
-    "largest entry",
+    method="gradients of a batch, of its rows turned round, of all rows twice, together with other rows, and of a "
+    "second batch after these, up to a thousandth of the largest entry",
     recheck=_recheck(_not_a_mean),
 )
 def learner_mean(trial: Trial) -> Finding:

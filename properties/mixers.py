@@ -20,8 +20,20 @@ from marlspec.properties.proof.intervals import slopes
 from marlspec.properties.proof.structure import prove_monotone
 from marlspec.properties.roles import modules_of
 from marlspec.properties.search import DELTAS, descend, rises
-from marlspec.properties.strategies import ROWS, SEEDS, Draw, Tally, fill, for_each_draw, plain, shrink
-from marlspec.properties.trial import OTHER_ROW, ROUNDING, SAME_ROW, Redraw, Subject, Trial
+from marlspec.properties.strategies import (
+    FAR,
+    FARTHEST,
+    ROWS,
+    SEEDS,
+    Draw,
+    Tally,
+    fill,
+    for_each_draw,
+    plain,
+    reaching_far,
+    shrink,
+)
+from marlspec.properties.trial import HALF, OTHER_ROW, ROUNDING, SAME_ROW, Redraw, Subject, Trial
 
 Array = NDArray[Any]
 Size = Mapping[str, int]
@@ -127,10 +139,10 @@ def _not_finite(subject: Subject, utilities: Array, state: Array) -> Counterexam
 
 @claim(
     "mixer.finite",
-    "Q_tot is a finite number for utilities in [-100, 100] and states in [-10, 10].",
+    f"Q_tot is a finite number for utilities in [-{FARTHEST:g}, {FARTHEST:g}] and states in [-{FAR:g}, {FAR:g}].",
     roles=MIXERS,
     cite=f"{QMIX}, section 4.1: Q_tot is a real function",
-    method="batches of dyadic inputs",
+    method="batches of dyadic inputs (in half precision up to 100 and 10)",
     recheck=_recheck_finite,
 )
 def finite(trial: Trial) -> Finding:
@@ -139,7 +151,7 @@ def finite(trial: Trial) -> Finding:
 
     def body(draw: Draw) -> Counterexample | None:
         subject, utilities, state = bench.batch(draw, 2 * ROWS)
-        utilities, state = utilities.clip(-100, 100), state.clip(-10, 10)
+        utilities, state = reaching_far(draw, utilities, state, subject.dtype in HALF)
         bench.tally.add(None, utilities, state)
         found = _not_finite(subject, utilities, state)
         return found and _smaller_finite(trial, subject, found, utilities, state)
@@ -155,7 +167,7 @@ def _smaller_finite(
     start = np.array([*found.case["utilities"], *found.case["state"]])
 
     def at(vector: Array) -> Counterexample | None:
-        clipped = np.concatenate([vector[:n].clip(-100, 100), vector[n:].clip(-10, 10)])
+        clipped = np.concatenate([vector[:n].clip(-FARTHEST, FARTHEST), vector[n:].clip(-FAR, FAR)])
         return _not_finite(subject, clipped[None, :n], clipped[None, n:])
 
     if at(start) is None:  # the row shows it among the others only
@@ -176,8 +188,27 @@ def _recheck_deterministic(trial: Trial, size: Size, case: Mapping[str, Any]) ->
 
 
 def _changing(subject: Subject, utilities: Array, state: Array, calls: int) -> Counterexample | None:
-    """Call a target on one input again and again, and on another one in between."""
+    """Call a target on one input again and again, and on another one in between; then with gradients recorded."""
     first = subject(utilities, state)
+    return _changing_with_calls(subject, utilities, state, calls, first) or _graded(subject, utilities, state, first)
+
+
+def _graded(subject: Subject, utilities: Array, state: Array, first: Array) -> Counterexample | None:
+    """Whether training sees another Q_tot than acting does, beyond rounding: kernels may be others."""
+    value = subject.tensor(utilities, state, gradients=True).double().numpy()
+    room = SAME_ROW[subject.precision] * (1.0 + np.abs(utilities).sum(axis=1) + np.abs(first))
+    apart = np.flatnonzero(np.isfinite(first) & ~(np.abs(value - first) <= room))
+    if not len(apart):
+        return None
+    row = int(apart[0])
+    case = plain({"utilities": utilities[row], "state": state[row], "calls": 1})
+    computed = f"Q_tot = {first[row]:.9g}, and {value[row]:.9g} where gradients are recorded"
+    return Counterexample(subject.size, None, case, computed, "the same answer")
+
+
+def _changing_with_calls(
+    subject: Subject, utilities: Array, state: Array, calls: int, first: Array
+) -> Counterexample | None:
     for call in range(2, calls + 1):
         subject(utilities + 1, state + 1)
         value = subject(utilities, state)
@@ -201,10 +232,11 @@ def _changing(subject: Subject, utilities: Array, state: Array, calls: int) -> C
 
 @claim(
     "mixer.deterministic",
-    "The same input gives the same Q_tot, at every call.",
+    "The same input gives the same Q_tot, at every call, whether gradients are recorded or not.",
     roles=MIXERS,
     cite=f"{QMIX}, section 4.1: Q_tot is a function of the utilities and the state",
-    method="the same batch in repeated calls, another one in between, bit for bit",
+    method="the same batch in repeated calls, another one in between, bit for bit; and with gradients recorded, up to "
+    "rounding",
     recheck=_recheck_deterministic,
 )
 def deterministic(trial: Trial) -> Finding:
@@ -705,7 +737,8 @@ def _recheck_additive(trial: Trial, size: Size, case: Mapping[str, Any]) -> Coun
 
 def _not_additive(subject: Subject, redraw: Redraw | None, utilities: Array, state: Array) -> Counterexample | None:
     value, total = subject(utilities, state), utilities.sum(axis=1)
-    noise = ROUNDING[subject.precision] * (1.0 + np.abs(utilities).sum(axis=1))
+    noise = ROUNDING[subject.precision] * np.minimum(1.0, np.abs(utilities).max(axis=1))
+    noise = noise + ROUNDING[subject.precision] * np.abs(utilities).sum(axis=1)
     bad = np.flatnonzero(~(np.abs(value - total) <= noise))
     if not len(bad):
         return None
@@ -734,6 +767,10 @@ def additive(trial: Trial) -> Finding:
 
     def body(draw: Draw) -> Counterexample | None:
         subject, utilities, state = bench.batch(draw)
+        if draw.seed % 4 == 1:  # whole numbers alone
+            utilities = utilities.round()
+        elif draw.seed % 4 == 3:  # far smaller than the rounding of what is usual
+            utilities = utilities / 2.0**14
         bench.tally.add(draw.redraw, utilities, state)
         with subject.redrawn(draw.redraw):
             found = _not_additive(subject, draw.redraw, utilities, state)

@@ -8,7 +8,7 @@ import copy
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -107,11 +107,19 @@ class Batch:
     """What a batched game is told and what it answers, with the shapes checked that every claim relies on."""
 
     game: Any
+    latest: Any = None  # state, as reset() or step() returned it
+    given: tuple[Any, ...] = ()  # rewards, terminated and truncated of the latest step, as the game returned them
 
     def reset(self, copies: int) -> Any:
         """Return the state of fresh copies."""
         with errors_of_target(f"as reset({copies})"):
-            return self.game.reset(copies)
+            self.latest = self.game.reset(copies)
+        return self.latest
+
+    def restart(self, state: Any, finished: torch.Tensor) -> Any:
+        """Return the state in which the finished copies [K] are fresh."""
+        with torch.no_grad(), errors_of_target("as restart(state, finished)"):
+            return self.game.restart(state, finished)
 
     def legal(self, state: Any, copies: int) -> Array:
         """Return available(state) [K, n, A].
@@ -142,14 +150,25 @@ class Batch:
             answer = self.game.step(state, actions.to(device))
         if not isinstance(answer, tuple) or len(answer) != 4:
             raise TargetError("step() must return (state, rewards, terminated, truncated)")
-        following, rewards, terminated, truncated = answer
-        shape = (len(actions), self.game.n_agents)
+        following, *given = answer
+        self.latest, self.given = following, tuple(given)
+        return following, self.record(self.given, len(actions))
+
+    def record(self, given: tuple[Any, ...], copies: int) -> Record:
+        """Return copies of rewards, terminated and truncated as a step returned them, by name.
+
+        Raises:
+            TargetError: they have a wrong shape or kind.
+        """
+        rewards, terminated, truncated = given
+        shape = (copies, self.game.n_agents)
         values = _numbers(rewards)
         if values.shape != shape or values.dtype.kind != "f":
             raise TargetError(f"rewards have shape {list(values.shape)} and type {values.dtype}; return floats {shape}")
         flags = {"terminated": terminated, "truncated": truncated}
-        record = {name: self._flags(name, shape[:1], _numbers(flag)) for name, flag in flags.items()}
-        return following, {"rewards": values, **record}
+        return {"rewards": values} | {
+            name: self._flags(name, shape[:1], _numbers(flag)) for name, flag in flags.items()
+        }
 
     def views(self, state: Any) -> Record:
         """Return what agents and a centralised learner are shown of a state."""
@@ -208,8 +227,10 @@ class Turn:
 
     Attributes:
         before, after: env.agents before and after it.
-        observations, rewards, terminations, truncations: its answers; nothing but observations after reset().
+        observations, rewards, terminations, truncations: copies of its answers; nothing but observations after reset().
         infos: its infos.
+        state: a copy of env.state(), where the environment declares a state_space.
+        given: observations, masks and state themselves, by name.
     """
 
     before: tuple[Any, ...]
@@ -219,6 +240,8 @@ class Turn:
     rewards: Mapping[Any, Any] = field(default_factory=dict)
     terminations: Mapping[Any, Any] = field(default_factory=dict)
     truncations: Mapping[Any, Any] = field(default_factory=dict)
+    state: Any = None
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     def mask(self, agent: Any) -> Array | None:
         """Return which of a discrete space's actions the agent may take, or None where nothing is said."""
@@ -228,8 +251,10 @@ class Turn:
         return None
 
     def record(self) -> Record:
-        """Return agents, observations, rewards and flags as arrays by name; infos are left out."""
+        """Return agents, observations, rewards, flags and state as arrays by name; infos are left out."""
         found: Record = {"agents": np.array([str(agent) for agent in self.after])}
+        if self.state is not None:
+            found["state"] = np.asarray(self.state)
         for name in ("observations", "rewards", "terminations", "truncations"):
             for agent, value in getattr(self, name).items():
                 leaves, _ = tree_flatten_with_path(_plain(value))
@@ -259,7 +284,7 @@ def parallel_run(env: Any, case: Case) -> Iterator[Turn]:
     if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[0], Mapping):
         raise TargetError("reset() must return (observations, infos), each a dictionary by agent")
     live = tuple(env.agents)
-    turn = Turn(live, live, copy.deepcopy(answer[0]), answer[1])
+    turn = _with_state(env, Turn(live, live, copy.deepcopy(answer[0]), answer[1]), *answer)
     run = len(LENGTHS)
     LENGTHS.append(1)
     yield turn
@@ -286,13 +311,28 @@ def parallel_step(env: Any, turn: Turn, actions: Mapping[Any, Any]) -> Turn:
     Raises:
         TargetError: the environment raised, or did not answer with five dictionaries.
     """
+    handed = dict(actions)
     with errors_of_target(f"as step({ {str(agent): action for agent, action in actions.items()} })"):
-        answer = env.step(dict(actions))
+        answer = env.step(handed)
+    if set(handed) != set(actions) or any(not np.array_equal(handed[agent], actions[agent]) for agent in actions):
+        raise TargetError("step() changed the dictionary of actions that it was handed; work on a copy")
     if not isinstance(answer, tuple) or len(answer) != 5 or not all(isinstance(part, Mapping) for part in answer):
         raise TargetError("step() must return (observations, rewards, terminations, truncations, infos) by agent")
     observations, rewards, terminations, truncations, infos = answer
     copied = copy.deepcopy(observations)  # the environment may go on writing into its own arrays
-    return Turn(turn.after, tuple(env.agents), copied, infos, dict(rewards), dict(terminations), dict(truncations))
+    following = Turn(turn.after, tuple(env.agents), copied, infos, dict(rewards), dict(terminations), dict(truncations))
+    return _with_state(env, following, observations, infos)
+
+
+def _with_state(env: Any, turn: Turn, observations: Any, infos: Any) -> Turn:
+    """Return the turn with the environment's state, where it declares one, and with the answers themselves."""
+    masks = {agent: turn.mask(agent) for agent in turn.after}
+    given = {"observations": observations, "masks": {agent: mask for agent, mask in masks.items() if mask is not None}}
+    if not hasattr(env, "state_space"):
+        return replace(turn, given=given)
+    with errors_of_target("as state()"):
+        state = env.state()
+    return replace(turn, state=copy.deepcopy(state), given={**given, "state": state})
 
 
 def _action(space: Any, mask: Array | None, choice: int) -> Any:

@@ -128,7 +128,8 @@ def truth_of(result: Any, what: str) -> bool:
 
 def _same(before: Any, after: Any) -> bool:
     if isinstance(before, np.ndarray):
+        after = after.detach().cpu() if isinstance(after, torch.Tensor) else after
         return bool(np.array_equal(before, np.asarray(after), equal_nan=before.dtype.kind == "f"))
     if isinstance(before, (list, tuple)):
-        return all(_same(old, new) for old, new in zip(before, after, strict=True))
+        return len(before) == len(after) and all(map(_same, before, after))
     return True

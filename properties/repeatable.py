@@ -67,8 +67,19 @@ def _difference(before: NDArray[Any], after: NDArray[Any], tolerance: float) -> 
     return tuple(int(k) for k in np.argwhere(differs)[0]) if differs.any() else None
 
 
-def repeatable(trial: Trial, draw: Draw, call: Call, smaller: Smaller, *, key: str, tolerance: float = 0.0) -> Finding:
+def repeatable(
+    trial: Trial,
+    draw: Draw,
+    call: Call,
+    smaller: Smaller,
+    *,
+    key: str,
+    tolerance: float = 0.0,
+    next_draw: Callable[[np.random.Generator, int, Case], Case] | None = None,
+) -> Finding:
     """Search for a pair of cases at which the target changes its answer; arguments as for changing and search.
+
+    `next_draw` makes the second case of the first one, where the two are to have something in common.
 
     What is found on a target that was asked before is confirmed on one made afresh. What fails on the former alone is
     reported if nothing else is found.
@@ -92,11 +103,15 @@ def repeatable(trial: Trial, draw: Draw, call: Call, smaller: Smaller, *, key: s
         return afresh
 
     def pair(generator: np.random.Generator, k: int) -> Case:
-        return {"first": draw(generator, k), "second": draw(generator, k)}
+        first = draw(generator, k)
+        return {"first": first, "second": next_draw(generator, k, first) if next_draw else draw(generator, k)}
 
     def simpler(case: Case) -> Iterator[Case]:
         if case["second"] != case["first"]:
             yield {**case, "second": case["first"]}
+            if next_draw is not None:  # what they have in common they keep where both become simpler in the same way
+                both = zip(smaller(case["first"]), smaller(case["second"]), strict=False)
+                yield from ({"first": first, "second": second} for first, second in both)
             yield from ({**case, "second": candidate} for candidate in smaller(case["second"]))
             yield from ({**case, "first": candidate} for candidate in smaller(case["first"]))
         else:

@@ -9,9 +9,10 @@ A case holds a capacity, a number of agents, a seed of the global generators and
 transitions at once (or one episode of K steps), ["sample", B] draws batches of B several times.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -73,10 +74,12 @@ def _transitions(first: int, K: int, agents: int, episode: bool) -> dict[str, Ar
         ends[:, None, None], _observations(array, agents) + np.float32(0.5), _observations(array + 1, agents)
     )
     number = np.arange(agents)
+    rewards = -2.0 * array[:, None] - number / 4 - 0.125
+    rewards[array % 4 == 3] = 0.0  # as most rewards are, and padding is
     return {
         "observations": _observations(array, agents),
         "actions": (3 * array[:, None] + array[:, None] // 5 + number) % 5,
-        "rewards": (-2.0 * array[:, None] - number / 4 - 0.125).astype(np.float32),
+        "rewards": rewards.astype(np.float32),
         "next_observations": following.astype(np.float32),
         "terminated": ends,
     }
@@ -235,9 +238,11 @@ class Buffer:
         return {**arrays, "filled": array_of(given["filled"], (B, steps), "filled")}
 
     def _steps(self, filled: Any) -> int:
-        if not hasattr(filled, "shape") or len(filled.shape) != 2:
+        with errors_of_target("as sample()"):
+            shape = np.shape(filled)
+        if len(shape) != 2:
             raise TargetError("filled must be an array [B, T], 1 where a step is real")
-        return int(filled.shape[1])
+        return int(shape[1])
 
     def items(self, fields: Mapping[str, Array]) -> Array:
         """Return the number of the item that each row's first observation belongs to; -1 where it belongs to none."""
@@ -283,12 +288,22 @@ class Buffer:
 def _made(trial: Trial, case: Case, tag: int = 1) -> Buffer:
     """A fresh buffer."""
     with errors_of_target("as factory(capacity, example)"):
-        made = trial.target.factory(case["capacity"], example(case["agents"]), **trial.target.settings)
+        made = trial.target.factory(
+            case["capacity"], _handed_example(trial.target.factory, case["agents"]), **trial.target.settings
+        )
     for name in ("add", "sample", "__len__"):
         if not hasattr(made, name):
             raise TargetError(f"the factory returned a {type(made).__name__} without {name}: a replay buffer has "
                               "add(transitions), sample(batch_size) and a length")  # fmt: skip
     return Buffer(made, Declared.of(trial.target.factory, made), case["capacity"], case["agents"], tag)
+
+
+def _handed_example(factory: Any, agents: int) -> dict[str, Any]:
+    """One transition in the arrays that the factory declares."""
+    arrays = example(agents)
+    if getattr(factory, "arrays", "numpy") != "torch":
+        return arrays
+    return {name: torch.as_tensor(values) for name, values in arrays.items()}
 
 
 def _seeded(judge: Judge) -> Judge:
@@ -377,15 +392,24 @@ def _smaller(case: Case) -> Iterator[Case]:
         yield {**case, "seed": 0}
 
 
-def _searched(trial: Trial, judge: Judge, key: str, method: str, samples: bool = True, extra: Any = None) -> Finding:
-    """Judge drawn cases; `extra` adds entries to each."""
+def _searched(
+    trial: Trial,
+    judge: Judge,
+    key: str,
+    method: str,
+    samples: bool = True,
+    extra: Any = None,
+    always: Sequence[Case] = (),
+) -> Finding:
+    """Judge some cases always, and drawn ones; `extra` adds entries to each of these."""
     declared = _limits(trial)
 
     def draw(generator: np.random.Generator, k: int) -> Case:
         case = _draw(generator, declared, samples)
         return case if extra is None else {**case, **extra(generator, case)}
 
-    return search(trial, draw, lambda case: judge(trial, case), method=method, smaller=_smaller, key=key)
+    test: Callable[[Case], Counterexample | None] = lambda case: judge(trial, case)  # noqa: E731
+    return search(trial, draw, test, method=method, smaller=_smaller, always=always, key=key)
 
 
 def _recheck(judge: Judge) -> Recheck:
@@ -448,8 +472,11 @@ def _unlike_model(trial: Trial, case: Case) -> Counterexample | None:
     requires=("replay.whole",),
 )
 def replay_model(trial: Trial) -> Finding:
-    """The ring at its ends."""
-    return _searched(trial, _unlike_model, "replay.model", "operations beside a model")
+    """The ring at its ends, and many times round it."""
+    watched = {k for power in (128, 256) for k in range(power - 1, power + 3)}  # where a byte may end
+    operations = [step for k in range(260) for step in ([["add", 1], ["sample", 5]] if k in watched else [["add", 1]])]
+    often = {"capacity": 5, "agents": 1, "operations": operations, "seed": 0}
+    return _searched(trial, _unlike_model, "replay.model", "operations beside a model", always=[often])
 
 
 # --- replay.coverage --------------------------------------------------------------------------------------------------
@@ -476,8 +503,7 @@ def _uneven(case: Case, counts: Array, m: int) -> Counterexample | None:
         return counterexample(case, computed, "every stored item is drawn now and then")
     if drawn > m:
         return None  # replay.model speaks of it
-    expected = total / m
-    if m > 1 and chdtrc(m - 1, ((counts - expected) ** 2 / expected).sum()) < RARE:
+    if m > 1 and not _by_chance(counts):
         computed = f"the {m} stored items come up {counts.tolist()} times"
         return counterexample(case, computed, "equal shares, up to chance")
     return None
@@ -509,6 +535,58 @@ def replay_coverage(trial: Trial) -> Finding:
     test: Callable[[Case], Counterexample | None] = lambda case: _uncovered(trial, case)  # noqa: E731
     method = "counts of what is drawn"
     return search(trial, draw, test, method=method, smaller=_smaller, always=always, key="replay.coverage")
+
+
+# --- replay.pairs -----------------------------------------------------------------------------------------------------
+
+
+@_seeded
+def _unequal_pairs(trial: Trial, case: Case) -> Counterexample | None:
+    """Whether some pairs of different items share a batch more often than others do."""
+    buffer = _made(trial, case)
+    for _, number in case["operations"]:
+        buffer.add(number)
+    m = buffer.count
+    items = buffer.items(_sampled(buffer, 2, draws=MANY // 2)).reshape(-1, 2) - buffer.oldest
+    pairs = np.sort(items[(items >= 0).all(axis=1) & (items < m).all(axis=1)], axis=1)
+    twice = int((pairs[:, 0] == pairs[:, 1]).sum())
+    cells = list(combinations(range(m), 2))
+    counts = np.array([int((pairs == cell).all(axis=1).sum()) for cell in cells])
+    # A batch without replacement holds no item twice.
+    if _by_chance(counts) and (not twice or _by_chance(np.array([twice, *[counts.sum() / (m - 1)] * (m - 1)]))):
+        return None
+    told = ", ".join(f"{first} and {second} {count}" for (first, second), count in zip(cells, counts, strict=True))
+    computed = f"{len(pairs)} batches of two hold the same item twice {twice} times, {told}"
+    return counterexample(case, computed, "equal shares, up to chance")
+
+
+def _by_chance(counts: Array) -> bool:
+    """Whether counts may be those of equal chances."""
+    expected = counts.sum() / len(counts)
+    return bool(expected > 0 and chdtrc(len(counts) - 1, ((counts - expected) ** 2 / expected).sum()) >= RARE)
+
+
+@claim(
+    "replay.pairs",
+    "The items of a batch are drawn independently of each other: all pairs of different items are equally likely.",
+    roles=("replay_buffer",),
+    cite=f"{BOOK}: random mini-batches break the correlation of successive transitions",
+    method="1,000 batches of two from each of three buffers: a chi-square test of the counts of pairs (false alarms "
+    "below 10^-9 in all)",
+    recheck=_recheck(_unequal_pairs),
+    requires=("replay.coverage",),
+)
+def replay_pairs(trial: Trial) -> Finding:
+    """Neither a run of neighbours nor a share for each part of the buffer."""
+    if _limits(trial).sampling != "uniform":
+        return Finding(not_applicable="The buffer declares a sampling that is not uniform.")
+    cases = [
+        {"capacity": capacity, "agents": 1, "operations": [["add", 1]] * adds, "seed": 0}
+        for capacity, adds in ((4, 4), (5, 5), (6, 5))
+    ]
+    found = next((found for found in (_unequal_pairs(trial, case) for case in cases) if found is not None), None)
+    method = "counts of pairs in batches of two"
+    return Finding(counterexample=found, method=method, scope="this target", examples=len(cases) * MANY // 2)
 
 
 # --- replay.views and replay.copies -----------------------------------------------------------------------------------

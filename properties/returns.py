@@ -28,6 +28,7 @@ from marlspec.properties.steps import (
     first_difference,
     option,
     rechecked,
+    room_for,
     slices_left_out,
     varied,
 )
@@ -43,6 +44,8 @@ ROWS = ("episode", "rollout")
 GAMMAS = (0.5, 0.875, 1.0, 0.25, 0.0)
 LAMBDAS = (0.5, 0.75, 0.25, 1.0, 0.0)
 FLAGS = ("terminated", "truncated", "mask")
+IN_PADDING = 5.0  # what values are higher there
+LONG = 20  # time steps of a row in one case of sixteen
 
 
 # --- the definition, and a case ---------------------------------------------------------------------------------------
@@ -57,7 +60,10 @@ def _layout(target: Procedure) -> str:
 
 
 def arrays_of(case: Case) -> dict[str, Array]:
-    """Return the target's arrays by name; a case holds each value once, so that V(s_(t+1)) is the same at t and t+1."""
+    """Return the target's arrays by name; a case holds each value once, so that V(s_(t+1)) is the same at t and t+1.
+
+    Behind an episode's end `values` holds others than next_values does: they are padding, and nobody's.
+    """
     states = np.array(case["state_values"], dtype=float)
     flags = {name: np.array(case[name], dtype=bool) for name in FLAGS}
     following = states[:, 1:]
@@ -65,7 +71,8 @@ def arrays_of(case: Case) -> dict[str, Array]:
         ended = flags["terminated"] | flags["truncated"]
         following = np.where(ended, np.array(case["final_values"], dtype=float), following)
     rewards = np.array(case["rewards"], dtype=float)
-    return {"rewards": rewards, "values": states[:, :-1].copy(), "next_values": following.copy(), **flags}
+    values = np.where(flags["mask"], states[:, :-1], states[:, :-1] + IN_PADDING)
+    return {"rewards": rewards, "values": values, "next_values": following.copy(), **flags}
 
 
 def m_step_return(arrays: dict[str, Array], row: int, t: int, m: int, gamma: float) -> float:
@@ -142,7 +149,8 @@ def _draw(target: Procedure, ends: tuple[str, ...], least: tuple[int, int] = (1,
     estimate, layout = _estimate(target), _layout(target)
 
     def draw(generator: np.random.Generator, k: int) -> Case:
-        shape = (int(generator.integers(least[0], 4)), int(generator.integers(least[1], 4 + k % 3)))
+        rows, steps = int(generator.integers(least[0], 4)), int(generator.integers(least[1], 4 + k % 3))
+        shape = (rows, LONG if k % 16 == 5 else steps)
         flags = _flags(generator, layout, ends, shape)
         rewards = varied(generator, shape, k) * flags["mask"]
         states = varied(generator, (shape[0], shape[1] + 1), k)
@@ -187,8 +195,12 @@ def _valid(case: Case) -> bool:
 # --- what the claims ask ----------------------------------------------------------------------------------------------
 
 
+def _room(case: Case) -> float:
+    return room_for(*(case[name] for name in ("rewards", "state_values", "final_values") if name in case))
+
+
 def _compared(case: Case, y: Array, due: Array) -> Counterexample | None:
-    at = first_difference(y, due, np.array(case["mask"]))
+    at = first_difference(y, due, np.array(case["mask"]), _room(case))
     if at is None:
         return None
     return counterexample(case, f"y{list(at)} is {y[at]:.9g}", f"{due[at]:.9g}")
@@ -223,7 +235,7 @@ def _wrong_constant(target: Procedure, case: Case) -> Counterexample | None:
 
 def _moved(target: Procedure, case: Case, other: Case, where: Array, words: str) -> Counterexample | None:
     y, again = call(target, case), call(target, other)
-    at = first_difference(again, y, where)
+    at = first_difference(again, y, where, _room(other))
     if at is None:
         return None
     return counterexample(case, f"{words}, y{list(at)} moves from {y[at]:.9g} to {again[at]:.9g}", "y stays")
@@ -342,7 +354,7 @@ def ret_views(trial: Trial) -> Finding:
 )
 def ret_limits(trial: Trial) -> Finding:
     """Closed forms, which need no weights."""
-    return _searched(trial, _wrong_limit, "ret.limits", ("row",), lam=(0.0, 1.0), steps=(1, 9))
+    return _searched(trial, _wrong_limit, "ret.limits", ("row",), lam=(0.0, 1.0), steps=(1, LONG + 1))
 
 
 @claim(

@@ -4,9 +4,10 @@ A role fixes one signature. A target is a factory. Where the thing has sizes, th
 inputs and output are torch tensors of one row per case:
 
     mixer         factory(n_agents, state_size) -> f
-                  f(utilities [B, n], state [B, s]) -> Q_tot [B]
+                  f(utilities [B, n], state [B, s]) -> Q_tot [B], finite for utilities in [-10000, 10000] and states in
+                  [-100, 100]
     vdn_mixer     a mixer that is the plain sum
-    qmix_mixer    a mixer that uses the state and whose biases are unconstrained
+    qmix_mixer    a mixer that uses the state, and whose biases let Q_tot(0, state) take both signs
     joint_value   factory(n_agents, n_actions, state_size) -> f
                   f(utilities [B, n, A], actions [B, n], state [B, s]) -> Q_tot [B]
 
@@ -15,7 +16,8 @@ by the attribute `min_slope = c > 0` on f: each unit of individual regret costs 
 program of its own, in any language: `exec:COMMAND` (docs/protocol.md).
 
 Where it has none, factory() returns the thing, which is called with one case at a time. Arrays are numpy float64 and
-results may be arrays, tensors or lists; `arrays = "torch"` asks for torch tensors instead.
+results may be arrays, tensors or lists; `arrays = "torch"` asks for torch tensors instead. Nothing is written into
+arguments; an answer is read before the next call.
 
     equilibrium_solver  f(payoffs [n, A_1, .., A_n]) -> an equilibrium
                         concept = "nash" (default): one mixed strategy [A_i] per agent, or with answers = "some" or
@@ -28,10 +30,11 @@ results may be arrays, tensors or lists; `arrays = "torch"` asks for torch tenso
                         among = "deterministic" (default) or "correlated" joint policies
                         both checks: agents = (2, 3) (default) or other numbers of agents
     evaluator           f(transitions [S, A_1, .., A_n, S], rewards [n, S, A_1, .., A_n, S], terminal [S], policy,
-                        gamma) -> values [n, S]; the policy holds a table [S, A_i] per agent
+                        gamma) -> values [n, S]; the policy holds a table [S, A_i] per agent; terminal states are
+                        absorbing and pay nothing
     optimal_backup      f(transitions [S, A, S], rewards [S, A, S], terminal [S], gamma, Q [S, A]) -> TQ [S, A]
-    tabular_update      f(Q [S, A], s, a, r, s', terminated, alpha, gamma) -> Q after one update of Q-learning; the row
-                        of a terminal s' may be set to 0
+    tabular_update      f(Q [S, A], s, a, r, s', terminated, alpha, gamma) -> Q after one update of Q-learning, for
+                        0 < alpha <= 1; the row of a terminal s' may be set to 0
     cql_update          f(Q [S, A_1, .., A_n], s, a [n], r [n], s', terminated, alpha, gamma) -> Q after one update of
                         central Q-learning; scalar = "sum" (default), or the index of the agent whose reward is taken
     td_target           f(rewards [B, n], terminated [B], truncated [B], next_values [B, n, A], online_values [B, n, A],
@@ -391,7 +394,7 @@ ROLES = {
             "factory(n_agents, n_actions, state_size) -> f(utilities [B, n, A], actions [B, n], state [B, s]) -> [B]",
             (),
             ("n_agents", "n_actions", "state_size"),
-            ((2, 2, 3), (3, 2, 2), (2, 3, 1), (2, 4, 2)),
+            ((2, 2, 3), (3, 2, 2), (2, 3, 1), (2, 4, 2), (4, 2, 1)),
         ),
         Role("equilibrium_solver", "factory() -> f(payoffs [n, A_1, .., A_n]) -> profile, profiles or distribution"),
         Role("nash_check", "factory() -> f(payoffs [n, A_1, .., A_n], profile, epsilon) -> bool"),

@@ -21,6 +21,7 @@ Size = Mapping[str, int]
 Judge = Callable[[Procedure, Case], Counterexample | None]
 
 TOLERANCE = 2.0**-14
+ORDINARY, LARGE = 16, 1024
 
 
 def option(target: Procedure, name: str, allowed: Sequence[Any]) -> Any:
@@ -37,17 +38,27 @@ def option(target: Procedure, name: str, allowed: Sequence[Any]) -> Any:
     raise TargetError(f"the target declares {name} = {declared!r}; declare {words}")
 
 
-def same(computed: float, required: float) -> bool:
-    """Whether two numbers are the same but for rounding; what is not a number is the same as none."""
-    return bool(abs(computed - required) <= TOLERANCE)
+def same(computed: float, required: float, room: float = 1.0) -> bool:
+    """Whether two numbers are the same but for rounding, see room_for(); what is not a number is the same as none."""
+    return bool(abs(computed - required) <= TOLERANCE * room)
 
 
-def first_difference(computed: Array, required: Array, where: Array | None = None) -> tuple[int, ...] | None:
-    """Return the index of the first entry that is not what is required, among those where it counts."""
-    differs = ~(np.abs(computed - required) <= TOLERANCE)
+def first_difference(
+    computed: Array, required: Array, where: Array | None = None, room: float = 1.0
+) -> tuple[int, ...] | None:
+    """Return the index of the first entry that is not what is required, among those where it counts.
+
+    `room` times the tolerance is allowed, see room_for().
+    """
+    differs = ~(np.abs(computed - required) <= TOLERANCE * room)
     if where is not None:
         differs = differs & where
     return tuple(int(k) for k in np.argwhere(differs)[0]) if differs.any() else None
+
+
+def room_for(*arrays: Any) -> float:
+    """Return by how much numbers exceed those for which the tolerance is made: rounding grows as they do."""
+    return max(1.0, *(float(np.abs(np.asarray(array, dtype=float)).max(initial=0.0)) / ORDINARY for array in arrays))
 
 
 def rechecked(judge: Judge) -> Callable[[Trial, Size, Case], Counterexample | None]:
@@ -69,10 +80,17 @@ def quarters(generator: np.random.Generator, shape: Sequence[int], most: int = 8
 
 
 def varied(generator: np.random.Generator, shape: Sequence[int], k: int) -> Array:
-    """Draw quarters of up to 2; in one case of eight up to 16, and in another one finer than half precision holds."""
+    """Draw quarters of up to 2, at times whole numbers, finer ones than half precision holds, or ones up to 1024."""
     if k % 8 == 3:
-        return quarters(generator, shape, 64)
+        return quarters(generator, shape, 4 * (LARGE if is_large(k) else ORDINARY))
+    if k % 16 == 9:
+        return quarters(generator, shape).round()
     return quarters(generator, shape, 2048) / 256 if k % 8 == 7 else quarters(generator, shape)
+
+
+def is_large(k: int) -> bool:
+    """Whether varied() draws the largest numbers in case k."""
+    return k % 16 == 11
 
 
 def one_at_least(available: Array) -> Array:

@@ -30,6 +30,7 @@ SCALES = (1.0, 8.0, 100.0)
 REDRAW_SCALES = (0.1, 0.5, 1.0, 2.0)
 EXTREMES = (-100.0, -8.0, -1.0, -0.25, 0.0, 0.25, 1.0, 8.0, 100.0)
 SEEDS = 2**31 - 1
+FARTHEST, FAR = 10_000.0, 100.0  # utilities and states for which Q_tot must be a number
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,16 @@ def fill(draw: Draw, shape: Sequence[int], state_size: int, special: Sequence[fl
             )
             values[chosen] = _dyadic(near)[chosen]
     return utilities, state
+
+
+def reaching_far(draw: Draw, utilities: Array, state: Array, half: bool) -> tuple[Array, Array]:
+    """Return a batch made far larger in every second draw, as returns and states are that nobody has scaled.
+
+    Half precision has no room for that: there utilities stay within 100 and states within 10.
+    """
+    if draw.seed % 2 and not half:
+        return (64 * utilities).clip(-FARTHEST, FARTHEST), (8 * state).clip(-FAR, FAR)
+    return utilities.clip(-100, 100), state.clip(-10, 10)
 
 
 def _spread(generator: np.random.Generator, kind: str, scale: float, shape: tuple[int, ...]) -> Array:

@@ -109,7 +109,9 @@ def _draw(generator: np.random.Generator, k: int, shape: tuple[int, ...], termin
     ends = bool(generator.integers(2)) if terminated is None else terminated
     q = generator.integers(-8, 9, shape) / 4
     if k % 3 == 0:  # a maximum below zero, and ties
-        q = -np.abs(generator.integers(1, 4, shape) / 2)
+        q = -generator.integers(k % 2, 4, shape) / 2
+    if k % 8 == 5:  # more digits than half precision holds
+        q = generator.integers(-4096, 4097, shape) / 1024
     s = int(generator.integers(shape[0]))
     others = [state for state in range(shape[0]) if state != s or not ends]
     return {

@@ -10,7 +10,7 @@ and with mixing = "sum" one target y = r + gamma sum_i B_i of the common reward 
 greedy actions of the online values double Q-learning may take any. In each row every agent has an available action.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -25,6 +25,7 @@ from marlspec.properties.steps import (
     Judge,
     Size,
     first_difference,
+    is_large,
     one_at_least,
     option,
     rechecked,
@@ -42,6 +43,8 @@ PARDO = "arXiv 1712.00378 (time limits)"
 BACKUPS = ("max", "double", "value")
 MIXINGS = ("none", "sum")
 GAMMAS = (0.875, 0.5, 1.0, 0.25, 0.0)
+MANY_ROWS = 300
+FAR_BELOW = 4096.0  # what stands at actions that are not available must lie below it
 NAMES = ("rewards", "terminated", "truncated", "next_values", "online_values", "available")
 AXES = {  # where rows, agents and actions stand in each argument
     "rows": dict.fromkeys(NAMES, (0,)),
@@ -134,7 +137,7 @@ def _draw(target: Procedure, flags: Flags, masked: bool = False, least_rows: int
         shape = (rows, agents, 1 if backup == "value" else actions)
         rewards = varied(generator, (rows, 1 if sums else agents), k)
         terminated, truncated = flags(generator, rows)
-        below = 3.0 * (k % 3 == 0)  # a maximum below zero
+        below = FAR_BELOW if is_large(k) else 3.0 * (k % 3 == 0)  # a maximum below zero
         return {
             "rewards": np.broadcast_to(rewards, (rows, agents)).tolist(),
             "terminated": terminated.tolist(),
@@ -264,7 +267,14 @@ def _feels_other_rows(target: Procedure, case: Case) -> Counterexample | None:
 
 
 def _searched(
-    trial: Trial, judge: Judge, key: str, flags: Flags, *, masked: bool = False, least_rows: int = 1
+    trial: Trial,
+    judge: Judge,
+    key: str,
+    flags: Flags,
+    *,
+    masked: bool = False,
+    least_rows: int = 1,
+    always: Sequence[Case] = (),
 ) -> Finding:
     target = procedure(trial)
     return search(
@@ -273,8 +283,24 @@ def _searched(
         lambda case: judge(target, case),
         method="drawn batches of dyadic numbers",
         smaller=lambda case: (smaller for smaller in _smaller(case) if len(smaller["rewards"]) >= least_rows),
+        always=always,
         key=key,
     )
+
+
+def _many_rows() -> Case:
+    """A batch of more rows than a byte counts; each row has a value of its own."""
+    values = (np.arange(MANY_ROWS) % 29 / 4).reshape(-1, 1, 1).tolist()
+    none = [False] * MANY_ROWS
+    return {
+        "rewards": np.zeros((MANY_ROWS, 1)).tolist(),
+        "terminated": none,
+        "truncated": none,
+        "next_values": values,
+        "online_values": values,
+        "available": np.ones((MANY_ROWS, 1, 1), dtype=bool).tolist(),
+        "gamma": 0.5,
+    }
 
 
 # --- the claims -------------------------------------------------------------------------------------------------------
@@ -335,8 +361,8 @@ def target_network(trial: Trial) -> Finding:
     requires=("target.repeatable", "target.rows"),
 )
 def target_rule(trial: Trial) -> Finding:
-    """Transitions that end nothing, with all actions available."""
-    return _searched(trial, _wrong_anywhere, "target.rule", _running)
+    """Transitions that end nothing, with all actions available; and many of them."""
+    return _searched(trial, _wrong_anywhere, "target.rule", _running, always=[_many_rows()])
 
 
 @claim(

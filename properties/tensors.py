@@ -98,7 +98,7 @@ def snapshot(holder: Any, what: str) -> Snapshot:
     return {name: leaf.numpy() for name, leaf in leaves(holder, what).items()}
 
 
-def overwrite(holder: Any, what: str, seed: int, buffers: bool) -> None:
+def overwrite(holder: Any, what: str, seed: int, buffers: bool, scale: float = 1.0) -> None:
     """Write eighths between -4 and 4, which every floating type holds exactly, over all real numbers, in place.
 
     Counters among the buffers, as of batches in running statistics, get other numbers, too.
@@ -108,6 +108,7 @@ def overwrite(holder: Any, what: str, seed: int, buffers: bool) -> None:
         what: its name in errors.
         seed: of the numbers.
         buffers: whether over buffers as well.
+        scale: of the numbers, a power of two.
 
     Raises:
         TargetError: an array cannot be written.
@@ -120,7 +121,7 @@ def overwrite(holder: Any, what: str, seed: int, buffers: bool) -> None:
             leaf.value.fill_(int(generator.integers(100)))  # type: ignore[union-attr]
         if not leaf.floating:
             continue
-        numbers = generator.integers(-32, 33, tuple(leaf.value.shape)) / 8
+        numbers = generator.integers(-32, 33, tuple(leaf.value.shape)) / 8 * scale
         if isinstance(leaf.value, torch.Tensor):
             with torch.no_grad():
                 leaf.value.copy_(torch.as_tensor(numbers))

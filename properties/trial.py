@@ -30,6 +30,7 @@ Parameters = Literal["redrawn", "given"]
 SAME_ROW = {torch.float64: 1e-8, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 1e-1}
 OTHER_ROW = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 5e-2, torch.bfloat16: 2e-1}
 ROUNDING = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 1e-2, torch.bfloat16: 1e-1}
+HALF = (torch.float16, torch.bfloat16)
 
 
 class TargetError(Exception):
@@ -82,15 +83,19 @@ class Subject:
         """
         return self.tensor(*inputs).double().numpy()
 
-    def tensor(self, *inputs: Array) -> torch.Tensor:
-        """Call the target on fresh copies of the inputs; the result is in the target's own type."""
+    def tensor(self, *inputs: Array, gradients: bool = False) -> torch.Tensor:
+        """Call the target on fresh copies of the inputs; the result is in the target's own type.
+
+        As code may ask whether gradients are recorded, they can be.
+        """
         batch = len(inputs[0])
         arguments = [self._argument(value) for value in inputs]
         originals = [self._argument(value) for value in inputs]
-        with default_dtype(self.dtype), torch.no_grad(), errors_of_target(f"on a batch of {batch}"):
+        with default_dtype(self.dtype), torch.set_grad_enabled(gradients), errors_of_target(f"on a batch of {batch}"):
             result = self.function(*arguments)
         self.wrote = any(not _equal(now, before) for now, before in zip(arguments, originals, strict=True))
-        return self._checked(result, batch)
+        checked = self._checked(result, batch)
+        return checked.detach()
 
     def inputs(self, *shapes: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
         """Return zero tensors of the subject's type, to trace it with."""

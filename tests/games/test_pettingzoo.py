@@ -83,8 +83,9 @@ def test_the_judge_finds_nothing():
     game = game_of_chance()
     report = check(lambda: GameAsParallelEnv(game), role="game", examples=100)
     outcomes = {verdict.claim_id: verdict.outcome for verdict in report.verdicts}
-    held = ("game.seed", "game.finite", "game.spaces", "game.mask", "game.terminal")
-    assert outcomes == {**dict.fromkeys(held, "holds"), "game.pure": "not_applicable", "game.copies": "not_applicable"}
+    held = ("game.seed", "game.finite", "game.spaces", "game.mask", "game.terminal", "game.pure")
+    of_copies = ("game.copies", "game.restart")
+    assert outcomes == {**dict.fromkeys(held, "holds"), **dict.fromkeys(of_copies, "not_applicable")}
 
 
 def test_an_episode_is_that_of_the_game(ours):

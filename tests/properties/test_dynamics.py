@@ -18,14 +18,16 @@ class OneRound:
 
     possible_agents = ("one", "two")
 
+    seen = SimpleNamespace(contains=lambda value: np.shape(value) == (1,))
+
     def __init__(self):
         self.agents = []
 
     def observation_space(self, agent):
-        return SimpleNamespace(contains=lambda value: np.shape(value) == (1,))
+        return self.seen
 
     def action_space(self, agent):
-        return Discrete(2)
+        return Discrete.two
 
     def reset(self, seed=None, options=None):
         self.agents = list(self.possible_agents)
@@ -45,6 +47,9 @@ class Discrete:
 
     def __init__(self, n):
         self.n, self.start = n, 0
+
+
+Discrete.two = Discrete(2)
 
 
 def with_parts(base, **parts):

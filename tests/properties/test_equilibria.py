@@ -308,5 +308,5 @@ def test_the_profiles_handed_to_a_check_are_exact_in_float64():
         assert floats == exact or exact < epsilon
         return exact <= epsilon
 
-    report = check(factory_of(nash, agents=(2,)), "nash_check", examples=ENOUGH)
+    report = check(factory_of(nash, agents=(2,)), "nash_check", examples=130)
     assert report.exit_code == 0, report.verdicts[0].details

@@ -73,6 +73,10 @@ def joint_value_joint_value_finite(n_agents, n_actions, state_size):
     return lambda utilities, actions, state: taken(utilities, actions).log().sum(-1)
 
 
+def joint_value_joint_value_pure(n_agents, n_actions, state_size):
+    return lambda utilities, actions, state: taken(utilities.add_(1.0), actions).sum(-1)
+
+
 def joint_value_joint_value_deterministic(n_agents, n_actions, state_size):
     return lambda utilities, actions, state: taken(utilities + torch.rand_like(utilities), actions).sum(-1)
 
