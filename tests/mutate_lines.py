@@ -61,8 +61,8 @@ EQUIVALENT = {
         "(-torch.where(running.unsqueeze(-1), y - values, 0.0))",
     ): SQUARED,
     (
-        "losses = critic_loss(y[:, :, t], values, batch.running[:, :, t])  # 13",
-        "(critic_loss(values, y[:, :, t], batch.running[:, :, t]))",
+        "losses = critic_loss(y, chosen(self.theta.values(inputs), action), running)  # 13",
+        "(critic_loss(chosen(self.theta.values(inputs), action), y, running))",
     ): SQUARED,
     ("time_step = Episodes(  # 10", "1"): EQUAL_REWARDS,
     ("transition = Episodes(  # 13 (E18)", "1"): EQUAL_REWARDS,

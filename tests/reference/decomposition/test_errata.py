@@ -192,7 +192,7 @@ def test_e18_as_printed_line_1_lets_targets_start_anywhere(corridor, as_printed,
     assert targets_start_equal(as_printed(qmix_episodes, corrected, drawn_apart), corridor) == equal
 
 
-@pytest.mark.parametrize("line", ["                z=z,\n", "                next_z=self.centralized(next_state),\n"])
+@pytest.mark.parametrize("line", ["            z=z,\n", "            next_z=self.centralized(next_state),\n"])
 def test_e18_as_printed_line_13_leaves_out_what_line_17_draws(corridor, as_printed, line):
     learner = on_episodes(as_printed(qmix_episodes, line, ""), corridor)
     with pytest.raises(TypeError, match=r"missing 1 required positional argument: '(next_)?z'"):
