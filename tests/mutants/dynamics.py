@@ -166,6 +166,23 @@ def batch_copies(factory: Factory) -> float:
     return float(chance and pairs_agree(game) > 0.08)
 
 
+def batch_restart(factory: Factory) -> float:
+    """Whether restart() moves a copy that has not finished, or leaves a finished one away from a first place."""
+    game = factory()
+    if not hasattr(game, "restart"):
+        return 0.0
+    torch.manual_seed(0)
+    first = game.centralized(game.reset(COPIES))
+    state = game.reset(COPIES)
+    for _ in range(2):
+        state = game.step(state, torch.full((COPIES, game.n_agents), 2))[0]
+    finished = torch.arange(COPIES) % 2 == 0
+    before, after = game.centralized(state), game.centralized(game.restart(state, finished))
+    return float(
+        not torch.equal(after[~finished], before[~finished]) or not torch.equal(after[finished], first[finished])
+    )
+
+
 def pairs_agree(game: Any) -> float:
     """By how much neighbouring copies agree more often than copies of different runs do, after the same actions."""
     torch.manual_seed(1)
@@ -188,6 +205,7 @@ MASK = Violation("game.mask", batch_mask)
 TERMINAL = Violation("game.terminal", batch_terminal)
 PURE = Violation("game.pure", batch_pure)
 APART = Violation("game.copies", batch_copies)
+RESTART = Violation("game.restart", batch_restart)
 
 
 # --- batched games ----------------------------------------------------------------------------------------------------
@@ -249,6 +267,29 @@ class Walk:
 
     def available(self, state: WalkState) -> Tensor:
         return self.lawful(state)
+
+
+@good("game", "walk", "Finished copies are begun again by the game itself.")
+class WalkWithRestart(Walk):
+    def begun(self, finished: Tensor) -> Tensor:
+        return finished
+
+    def restart(self, state: WalkState, finished: Tensor) -> WalkState:
+        fresh, begun = self.reset(len(finished)), self.begun(finished)
+        parts = zip(fresh, state, strict=True)
+        return WalkState(*(torch.where(begun.view(-1, *[1] * (new.dim() - 1)), new, old) for new, old in parts))
+
+
+@bad("game", "walk_with_restart", "As soon as one copy has finished all are begun again.", RESTART)
+class OneBeginsAll(WalkWithRestart):
+    def begun(self, finished: Tensor) -> Tensor:
+        return finished.any().expand_as(finished)
+
+
+@bad("game", "walk_with_restart", "Only the first of the finished copies is begun again.", RESTART)
+class FirstFinishedAlone(WalkWithRestart):
+    def begun(self, finished: Tensor) -> Tensor:
+        return finished & (finished.cumsum(0) == 1)
 
 
 @good("game", "walk", "Each step slips, so that the agent stays, with probability a quarter.")
@@ -883,6 +924,6 @@ class CaughtAgentsReturn(Tag):
 BAD = bad.targets()
 GOOD = good.targets()
 MEASURES: dict[bool, tuple[Callable[[Factory], float], ...]] = {
-    True: (batch_seed, batch_finite, batch_spaces, batch_mask, batch_terminal, batch_pure, batch_copies),
+    True: (batch_seed, batch_finite, batch_spaces, batch_mask, batch_terminal, batch_pure, batch_copies, batch_restart),
     False: (env_seed, env_finite, env_spaces, env_terminal),
 }

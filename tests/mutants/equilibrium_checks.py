@@ -21,6 +21,7 @@ from .equilibrium_violations import (
     SEXES,
     accepts_at,
     accepts_dominated,
+    forgets_the_question,
     refuses_at,
     refuses_optimal,
 )
@@ -46,6 +47,8 @@ ORDER = [
 # The joint action (A, B) pays as much as a mixture of (A, A) and (B, B) does to both, less two.
 BETWEEN = [[[4, 1], [1, 0]], [[0, 1], [1, 4]]]
 ON_LINE = [[[4, 2, 0]], [[0, 2, 4]]]
+NASH_QUESTIONS = [(np.array(DILEMMA, dtype=float), np.eye(2)[[a, a]], 0.0) for a in (0, 1)]
+PARETO_QUESTIONS = [(np.array(DILEMMA, dtype=float), np.array([a, a])) for a in (0, 1)]
 WEAK = [[[1, 1]], [[0, 2]]]  # the second joint action pays agent 1 more and agent 0 as much
 
 
@@ -279,6 +282,15 @@ class FirstTableForAll(NashCheck):
         return super().gains(np.stack([payoffs[0]] * len(payoffs)), profile)
 
 
+@bad("nash_check", "nash_check", "The answer is kept by the game.", forgets_the_question(*NASH_QUESTIONS))
+class NashAnswerByGame(NashCheck):
+    def __init__(self) -> None:
+        self.kept: dict[bytes, bool] = {}
+
+    def __call__(self, payoffs: Array, profile: Mixes, epsilon: float) -> bool:
+        return self.kept.setdefault(payoffs.tobytes(), super().__call__(payoffs, profile, epsilon))
+
+
 # Good checks of Pareto optimality
 
 
@@ -338,6 +350,15 @@ class ParetoProgram:
 
 
 # Broken checks of Pareto optimality
+
+
+@bad("pareto_check", "pareto_check", "The answer is kept by the game.", forgets_the_question(*PARETO_QUESTIONS))
+class ParetoAnswerByGame(ParetoCheck):
+    def __init__(self) -> None:
+        self.kept: dict[bytes, bool] = {}
+
+    def __call__(self, payoffs: Array, action: Array) -> bool:
+        return self.kept.setdefault(payoffs.tobytes(), super().__call__(payoffs, action))
 
 
 @bad("pareto_check", "pareto_check", "Only what is better for everyone dominates.", accepts_dominated(WEAK, (0, 0)))

@@ -171,6 +171,16 @@ def accepts_at(payoffs: Payoffs, profile: Sequence[Sequence[float]], epsilon: fl
     return Violation("refuses", amount)
 
 
+def forgets_the_question(*cases: tuple[Any, ...]) -> Violation:
+    """One of several answers is another one where the others were asked before it: the amount is 1 or 0."""
+
+    def amount(factory: Factory) -> float:
+        asked = factory()
+        return float(any(asked(*case) != factory()(*case) for case in cases))
+
+    return Violation("repeatable", amount)
+
+
 def refuses_optimal(payoffs: Payoffs, action: Sequence[int], weights: Sequence[float] | None = None) -> Violation:
     """A Pareto-optimal joint action is refused; weights prove it among correlated policies."""
 

@@ -93,6 +93,31 @@ def dependence(factory: Factory) -> float:
     return beyond_chance(worst)
 
 
+def mixed_up(factory: Factory) -> float:
+    """The share of greedy actions that are not the best available ones of their own rows, in rows that differ."""
+    seeded()
+    function, generator = factory(), np.random.default_rng(62)
+    utilities = generator.random((50, 2, 3))
+    available = generator.random((50, 2, 3)) < 0.7
+    available[..., 0] |= ~available.any(axis=-1)
+    torch_arrays = getattr(function, "arrays", "numpy") == "torch"
+    handed = [torch.from_numpy(array.copy()) if torch_arrays else array.copy() for array in (utilities, available)]
+    answer = np.asarray(function(*handed, 0.0))
+    chosen = answer if getattr(function, "output", "actions") == "actions" else answer.argmax(axis=-1)
+    return float((chosen != np.where(available, utilities, -np.inf).argmax(axis=-1)).mean())
+
+
+def unseeded(factory: Factory) -> float:
+    """1 where the global seed does not decide what is drawn, else 0."""
+    if getattr(factory(), "output", "actions") != "actions":
+        return 0.0
+    answers = []
+    for seed in (1, 1, 2):
+        random.seed(seed), np.random.seed(seed), torch.manual_seed(seed)
+        answers.append(drawn(factory(), np.zeros((1, 3)), np.ones((1, 3), dtype=bool), 1.0, rows=100))
+    return float((answers[0] != answers[1]).any() or (answers[0] == answers[2]).all())
+
+
 def seeded() -> None:
     random.seed(1)
     np.random.seed(1)
@@ -103,6 +128,8 @@ MEASURES = {
     "eps_greedy.legality": illegal,
     "eps_greedy.probabilities": odds,
     "eps_greedy.independence": dependence,
+    "eps_greedy.rows": mixed_up,
+    "eps_greedy.seeded": unseeded,
 }
 
 
@@ -305,6 +332,24 @@ class ShareForAll(Stated):
         shares = np.full(available.shape, epsilon / available.shape[-1])
         np.put_along_axis(shares, best, np.take_along_axis(shares, best, -1) + 1 - epsilon, axis=-1)
         return shares
+
+
+@bad("epsilon_greedy", "coins", "The first row's mask is taken for all rows.", wrong("rows"))
+class FirstRowsMask(Coins):
+    def __call__(self, utilities, available, epsilon):
+        return super().__call__(utilities, np.broadcast_to(available[:1], available.shape), epsilon)
+
+
+@bad("epsilon_greedy", "coins", "The generator is seeded by a constant when it is made.", wrong("seeded"))
+class ConstantSeed(Coins):
+    def __init__(self) -> None:
+        self.generator = np.random.default_rng(5)
+
+    def coins(self, shape):
+        return self.generator.random(shape[:2])
+
+    def any_of(self, available):
+        return (self.generator.random(available.shape) * available).argmax(axis=-1)
 
 
 BAD = bad.targets()

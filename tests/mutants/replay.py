@@ -92,6 +92,13 @@ def filled(factory: Factory, adds: tuple[int, ...] = (1, 3, 2, 2, 3, 1)) -> Diar
     return diary
 
 
+def neighbours(factory: Factory) -> float:
+    """1 where the first and the third of four items share a batch of two in less than a twentieth of all batches."""
+    diary = filled(factory, (1, 1, 1, 1))
+    pairs = np.array(diary.sampled(300, 2)).reshape(-1, 2)
+    return float((np.sort(pairs, axis=1) == (0, 2)).all(axis=1).mean() < 0.05)
+
+
 def torn(factory: Factory) -> float:
     short, long = filled(factory, (2,)), filled(factory)
     samples = short.sampled(25, 1) + long.sampled(25)
@@ -191,6 +198,7 @@ def entangled(factory: Factory) -> float:
 WHOLE, MODEL = Violation("replay.whole", torn), Violation("replay.model", outdated)
 COVERAGE, VIEWS = Violation("replay.coverage", uneven), Violation("replay.views", viewed)
 COPIES, SHORT = Violation("replay.copies", referred), Violation("replay.short", overdrawn)
+PAIRS = Violation("replay.pairs", neighbours)
 INSTANCES = Violation("replay.instances", entangled)
 
 
@@ -484,6 +492,16 @@ class Deque:
 
     def __len__(self) -> int:
         return len(self.kept)
+
+
+@bad("replay_buffer", "deque", "A batch is a run of neighbours behind a random first one.", PAIRS)
+class RunOfItems(Deque):
+    def sample(self, B: int) -> Any:
+        if len(self.kept) < B:
+            raise ValueError("too few are stored")
+        first = random.randrange(len(self.kept))
+        rows = [self.kept[(first + k) % len(self.kept)] for k in range(B)]
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 @good("replay_buffer", "deque", "Keeps what it is handed, and says so.")

@@ -11,7 +11,7 @@ from ..target import Factory, Violation
 from .common import NEVER, Array, masks
 from .target_networks import apart, numbers, tensors
 
-AGENTS, ACTIONS, SIZES = 2, 3, {"observations": (2, 4), "state": (5,)}
+AGENTS, ACTIONS = 2, 3
 LONGEST = 4
 
 Batch = dict[str, Array]
@@ -38,18 +38,39 @@ def is_episodic(learner: Any) -> bool:
     return getattr(learner, "items", "transitions") == "episodes"
 
 
+def sizes(learner: Any) -> tuple[int, int, dict[str, tuple[int, ...]]]:
+    """The numbers of agents and actions that a learner declares, and the sizes of what is seen."""
+    n, A = getattr(learner, "n_agents", AGENTS), getattr(learner, "n_actions", ACTIONS)
+    seen = {"observations": (n, getattr(learner, "observation_size", 4)), "state": (getattr(learner, "state_size", 5),)}
+    return n, A, seen
+
+
+def names(thing: Any, prefix: str = "") -> Iterator[str]:
+    """The names of all tensors and arrays of a network, in the order of `tensors`."""
+    if isinstance(thing, torch.nn.Module):
+        yield from (prefix + name for name in thing.state_dict())
+    elif isinstance(thing, (dict, list, tuple)):
+        for name, part in thing.items() if isinstance(thing, dict) else enumerate(thing):
+            yield from names(part, f"{prefix}{name}.")
+    else:
+        yield prefix.removesuffix(".")
+
+
 def batch_for(learner: Any, seed: int, rows: int = 5, ended: str = "some") -> Batch:
     """A random batch of transitions, or of episodes of which the first has full length; the first one ends."""
     generator = np.random.default_rng(seed)
+    n, A, seen_sizes = sizes(learner)
     time = (LONGEST,) if is_episodic(learner) else ()
     batch: Batch = {}
-    for name, size in SIZES.items():
+    for name, size in seen_sizes.items():
         seen = generator.normal(size=(rows, *([LONGEST + 1] if time else [2]), *size))
         batch[name], batch["next_" + name] = (seen[:, :-1], seen[:, 1:]) if time else (seen[:, 0], seen[:, 1])
     for name in ("available", "next_available"):
-        batch[name] = masks(generator, (rows, *time, AGENTS, ACTIONS))
+        batch[name] = masks(generator, (rows, *time, n, A))
     batch["actions"] = batch["available"].argmax(-1)
-    batch["rewards"] = np.repeat(generator.normal(size=(rows, *time, 1)), AGENTS, -1)
+    common = getattr(learner, "common_reward", True)
+    rewards = generator.normal(size=(rows, *time, 1 if common else n))
+    batch["rewards"] = np.repeat(rewards, n, -1) if common else rewards
     batch["terminated"] = np.array(generator.random(rows) < 0.5)
     batch["terminated"][0] = True
     if ended == "all":
@@ -69,15 +90,15 @@ def disturbed(batch: Batch, where: str, seed: int = 1) -> Batch:
     """The batch with other numbers in its padding, or behind its terminal transitions."""
     generator, found = np.random.default_rng(seed), {name: field.copy() for name, field in batch.items()}
     spots = ~batch["filled"] if where == "padding" else batch["terminated"]
-    names = [name for name in found if name.startswith("next_")]
+    fields = [name for name in found if name.startswith("next_")]
     if where == "padding":
-        names += ["observations", "state", "rewards", "actions"]
-    for name in names:
+        fields += ["observations", "state", "rewards", "actions"]
+    for name in fields:
         shape = found[name][spots].shape
         if name == "next_available":
             found[name][spots] = masks(generator, shape)
         elif name == "actions":
-            found[name][spots] = generator.integers(ACTIONS, size=shape)
+            found[name][spots] = generator.integers(found["available"].shape[-1], size=shape)
         else:
             found[name][spots] = generator.normal(size=shape) * 5
     return found
@@ -174,8 +195,7 @@ def stays_or_should(factory: Factory) -> float:
     before = numbers(learner.online)
     for seed in range(6):
         learn(learner, batch_for(learner, seed))
-    names = list(learner.online) if getattr(learner, "arrays", "torch") == "numpy" else []
-    frozen = [k < len(names) and names[k] in getattr(learner, "frozen", ()) for k in range(len(before))]
+    frozen = [name in getattr(learner, "frozen", ()) for name in names(learner.online)]
     moved = [not np.array_equal(a, b) for a, b in zip(before, numbers(learner.online), strict=True)]
     return float(sum(one == other for one, other in zip(moved, frozen, strict=True)))
 
