@@ -430,7 +430,7 @@ def equivalence(trial: Trial) -> Finding:
             bounds = _certified(subject)
         except Unknown as doubt:
             return Finding(not_applicable=f"No positive lower bound on the slopes is known: {doubt}.")
-        for round_ in range(max(1, trial.examples // (16 * len(trial.sizes)))):
+        for round_ in range(max(len(TABLES), trial.examples // (16 * len(trial.sizes)))):
             draw = Draw(0, *TABLES[round_ % len(TABLES)], int(generator.integers(2**31)), None)
             utilities, state = fill(draw, (4, size["n_agents"], _n_actions(size)), size["state_size"])
             utilities[1] = CLOSE_TO + utilities[1] / 1024  # regrets that are small beside the utilities

@@ -75,9 +75,7 @@ FOLLOWS = {
     "ret.const": "ret.views, with one number to be seen through",
     "ret.limits": "ret.views: the cases lambda = 0, lambda = 1, gamma = 0, m = 1 and m >= T that the sources name",
     "ret.padding": "ret.views and ret.rows: what the padding mask is for",
-    "return.agents": "return.recursive",
     "return.const": "return.recursive, with one number to be seen through",
-    "target.terminal": "target.rule, for targets whose rule is one of their own",
 }
 
 BAD, GOOD = by_name("BAD"), by_name("GOOD")
