@@ -552,8 +552,9 @@ def _unequal_pairs(trial: Trial, case: Case) -> Counterexample | None:
     twice = int((pairs[:, 0] == pairs[:, 1]).sum())
     cells = list(combinations(range(m), 2))
     counts = np.array([int((pairs == cell).all(axis=1).sum()) for cell in cells])
-    # A batch without replacement holds no item twice.
-    if _by_chance(counts) and (not twice or _by_chance(np.array([twice, *[counts.sum() / (m - 1)] * (m - 1)]))):
+    # A batch without replacement holds no item twice, and one that goes through epochs seldom does.
+    seldom = twice * (m - 1) <= counts.sum()
+    if _by_chance(counts) and (seldom or _by_chance(np.array([twice, *[counts.sum() / (m - 1)] * (m - 1)]))):
         return None
     told = ", ".join(f"{first} and {second} {count}" for (first, second), count in zip(cells, counts, strict=True))
     computed = f"{len(pairs)} batches of two hold the same item twice {twice} times, {told}"

@@ -314,7 +314,7 @@ class PolicyLoss(Protocol):
         """Return the loss (arrays = "torch"), or the loss and its gradient in the logits.
 
         Args:
-            logits: of the policies; the policies are old and new at once, where a loss has both.
+            logits: of the policies, up to about 1024; the policies are old and new at once, where a loss has both.
             actions: the actions taken.
             advantages: of the actions; to be taken as constants, although a graph may hang on them.
             mask: whether a row counts; False for padding. One row counts at least.

@@ -190,7 +190,8 @@ class WrittenDown:
     reduction = "sum"
 
     def __call__(self, logits, actions, advantages, mask):
-        pi = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+        weights = np.exp(logits - logits.max(-1, keepdims=True))
+        pi = weights / weights.sum(-1, keepdims=True)
         taken = np.take_along_axis(pi, actions[..., None], axis=-1)[..., 0]
         kept = mask[:, None] * advantages
         return -(kept * np.log(taken)).sum(), kept[..., None] * (pi - np.eye(pi.shape[-1])[actions])

@@ -460,7 +460,7 @@ class Prioritised(Ring):
     sampling = "other"
 
     def draw(self, B: int) -> Any:
-        weights = np.abs(self.data["rewards"][: self.size, 0].astype(np.float64))
+        weights = np.abs(self.data["rewards"][: self.size, 0].astype(np.float64)) + 0.125
         return np.random.choice(self.size, size=B, p=weights / weights.sum())
 
 
